@@ -1,0 +1,190 @@
+package progress
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// maxEvents is how many events a Board remembers: some days of a quiet line,
+	// and little enough to send once a second.
+	maxEvents = 200
+	// maxSamples is five minutes of one-second samples.
+	maxSamples = 300
+	// smoothing is the weight of the newest second in a rate: about ten seconds
+	// of memory, so that a rate is calm and a stall still shows.
+	smoothing = 0.1
+)
+
+// A Board is where an appliance writes what it does. Its methods may be called
+// from any goroutine; each change function runs alone and must not block.
+type Board struct {
+	mu     sync.Mutex
+	status Status
+	last   map[diskKey]counters
+}
+
+type diskKey struct{ source, vm, disk string }
+
+// counters are a disk's totals when the Board last looked.
+type counters struct{ read, data, wire int64 }
+
+// NewBoard returns the empty board of an appliance.
+func NewBoard(role, name, version string) *Board {
+	now := time.Now().UTC()
+	return &Board{
+		status: Status{Schema: Schema, Role: role, Name: name, Version: version, Time: now, Started: now},
+		last:   map[diskKey]counters{},
+	}
+}
+
+// Run computes rates and estimates once a second until ctx ends.
+func (b *Board) Run(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.measure()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Status returns a copy.
+func (b *Board) Status() Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.status
+	s.Time = time.Now().UTC()
+	s.Links = slices.Clone(s.Links)
+	s.Jobs = slices.Clone(s.Jobs)
+	s.Events = slices.Clone(s.Events)
+	s.Samples = slices.Clone(s.Samples)
+	s.VMs = slices.Clone(s.VMs)
+	for i := range s.VMs {
+		s.VMs[i].Disks = slices.Clone(s.VMs[i].Disks)
+	}
+	return s
+}
+
+// Link changes the entry of a peer's link, which it makes if there is none.
+func (b *Board) Link(peer string, change func(*Link)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := find(&b.status.Links, func(l *Link) bool { return l.Peer == peer },
+		Link{Peer: peer, State: LinkIdle, Since: time.Now().UTC()})
+	was := l.State
+	change(l)
+	touch(&l.Since, was != l.State)
+}
+
+// Job changes the entry of a job, which it makes if there is none.
+func (b *Board) Job(job string, change func(*Job)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(find(&b.status.Jobs, func(j *Job) bool { return j.Job == job }, Job{Job: job}))
+}
+
+// VM changes the entry of a VM, which it makes if there is none. The source is
+// empty at a source appliance.
+func (b *Board) VM(source, vm string, change func(*VM)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := b.vm(source, vm)
+	was := v.State
+	change(v)
+	touch(&v.Since, was != v.State)
+}
+
+// Disk changes the entry of a VM's disk, which it makes if there is none.
+func (b *Board) Disk(source, vm, disk string, change func(*Disk)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := b.vm(source, vm)
+	d := find(&v.Disks, func(d *Disk) bool { return d.Disk == disk },
+		Disk{Disk: disk, State: Waiting, Since: time.Now().UTC(), Left: -1, ETA: -1})
+	was := d.State
+	change(d)
+	touch(&d.Since, was != d.State)
+}
+
+// Event adds an event. A zero time is now.
+func (b *Board) Event(e Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.Time.IsZero() {
+		e.Time = time.Now().UTC()
+	}
+	b.status.Events = appendLimited(b.status.Events, e, maxEvents)
+}
+
+func (b *Board) vm(source, vm string) *VM {
+	return find(&b.status.VMs, func(v *VM) bool { return v.Source == source && v.VM == vm },
+		VM{Source: source, VM: vm, State: NotStarted, Since: time.Now().UTC()})
+}
+
+// find returns the element that is wanted, or fresh, appended.
+func find[T any](list *[]T, wanted func(*T) bool, fresh T) *T {
+	for i := range *list {
+		if wanted(&(*list)[i]) {
+			return &(*list)[i]
+		}
+	}
+	*list = append(*list, fresh)
+	return &(*list)[len(*list)-1]
+}
+
+func touch(since *time.Time, changed bool) {
+	if changed {
+		*since = time.Now().UTC()
+	}
+}
+
+func appendLimited[T any](list []T, e T, limit int) []T {
+	if len(list) >= limit {
+		list = slices.Delete(list, 0, len(list)-limit+1)
+	}
+	return append(list, e)
+}
+
+// measure turns what was counted in the last second into rates.
+func (b *Board) measure() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var second Sample
+	for i := range b.status.VMs {
+		v := &b.status.VMs[i]
+		for j := range v.Disks {
+			d := &v.Disks[j]
+			key := diskKey{v.Source, v.VM, d.Disk}
+			now := counters{d.Read, d.Data, d.Wire}
+			was, known := b.last[key]
+			if !known || now.wire < was.wire || now.data < was.data || now.read < was.read {
+				was = counters{} // a new run counts from zero
+			}
+			b.last[key] = now
+			second.Wire += float64(now.wire - was.wire)
+			second.Data += float64(now.data - was.data)
+			estimate(d, float64(now.read-was.read), float64(now.wire-was.wire))
+		}
+	}
+	b.status.Samples = appendLimited(b.status.Samples, second, maxSamples)
+}
+
+// estimate folds one second into a disk's rates and its ETA.
+func estimate(d *Disk, read, wire float64) {
+	d.ReadRate += smoothing * (read - d.ReadRate)
+	d.WireRate += smoothing * (wire - d.WireRate)
+	d.ETA = -1
+	if d.State != Sending && d.State != Receiving {
+		d.ReadRate, d.WireRate = 0, 0
+		return
+	}
+	if d.Left >= 0 && d.ReadRate > 1 {
+		d.ETA = float64(d.Left) / d.ReadRate
+	}
+}

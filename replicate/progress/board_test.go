@@ -1,0 +1,69 @@
+package progress
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRatesAndETA(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		b := NewBoard("source", "branch", "1.0")
+		go b.Run(ctx)
+		time.Sleep(time.Second / 2) // between two ticks
+		const perSecond = 1 << 20
+		for range 120 {
+			b.Disk("", "sql01", "os", func(d *Disk) {
+				d.State = Sending
+				d.Read += perSecond
+				d.Data += perSecond
+				d.Wire += perSecond / 2
+				d.Left = 10 * perSecond
+			})
+			time.Sleep(time.Second)
+		}
+		d := b.Status().VMs[0].Disks[0]
+		if d.ReadRate < 0.99*perSecond || d.ReadRate > 1.01*perSecond {
+			t.Errorf("read rate %v, want about %v", d.ReadRate, perSecond)
+		}
+		if d.ETA < 9.9 || d.ETA > 10.1 {
+			t.Errorf("ETA %v s, want about 10", d.ETA)
+		}
+
+		b.Disk("", "sql01", "os", func(d *Disk) { d.DiskTotals = DiskTotals{}; d.State = Stalled })
+		time.Sleep(2 * time.Second)
+		s := b.Status()
+		if d := s.VMs[0].Disks[0]; d.WireRate != 0 || d.ETA != -1 {
+			t.Errorf("a stalled disk has wire rate %v and ETA %v, want 0 and -1", d.WireRate, d.ETA)
+		}
+		if last := s.Samples[len(s.Samples)-1]; last.Wire != 0 {
+			t.Errorf("sample of a stalled second: %v", last)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestStatusIsACopy(t *testing.T) {
+	b := NewBoard("source", "branch", "1.0")
+	b.Disk("", "sql01", "os", func(d *Disk) { d.Durable = 1 })
+	s := b.Status()
+	b.Disk("", "sql01", "os", func(d *Disk) { d.Durable = 2 })
+	if got := s.VMs[0].Disks[0].Durable; got != 1 {
+		t.Errorf("a copy changed with the board: durable %d, want 1", got)
+	}
+}
+
+func TestEventsAreLimited(t *testing.T) {
+	b := NewBoard("source", "branch", "1.0")
+	for i := range 3 * maxEvents {
+		b.Event(Event{Text: fmt.Sprint(i)})
+	}
+	events := b.Status().Events
+	if len(events) != maxEvents || events[maxEvents-1].Text != fmt.Sprint(3*maxEvents-1) {
+		t.Errorf("%d events, the last is %q", len(events), events[len(events)-1].Text)
+	}
+}
