@@ -1,0 +1,88 @@
+package wire
+
+import (
+	"wanrep/diskio"
+)
+
+// check applies the limits of messages.go to a message from a peer, so that what
+// comes out of Read needs no more checks of its form.
+func check(message any) error {
+	what := name(message)
+	switch m := message.(type) {
+	case *Hello:
+		if len(m.VMs) > MaxVMs {
+			return badf(what, "%d VMs, more than the limit of %d", len(m.VMs), MaxVMs)
+		}
+		for _, vm := range m.VMs {
+			if err := checkName(what, vm); err != nil {
+				return err
+			}
+		}
+	case *Welcome:
+		for _, p := range m.Positions {
+			if len(p.Disks) > MaxDisks {
+				return badf(what, "%d disks, more than the limit of %d", len(p.Disks), MaxDisks)
+			}
+		}
+	case *Open:
+		return checkOpen(what, m)
+	case *Opened:
+		for _, d := range m.Disks {
+			if err := checkOffset(what, d.Durable); err != nil {
+				return err
+			}
+		}
+	case *Begin:
+		return checkOffset(what, m.Offset)
+	case *Durable:
+		return checkOffset(what, m.Offset)
+	}
+	return nil
+}
+
+func checkOpen(what string, m *Open) error {
+	if err := checkName(what, m.VM); err != nil {
+		return err
+	}
+	if len(m.Disks) == 0 || len(m.Disks) > MaxDisks {
+		return badf(what, "%d disks, not within 1 to %d", len(m.Disks), MaxDisks)
+	}
+	seen := map[string]bool{}
+	for _, d := range m.Disks {
+		if err := checkName(what, d.Name); err != nil {
+			return err
+		}
+		if seen[d.Name] {
+			return badf(what, "two disks are named %q", d.Name)
+		}
+		seen[d.Name] = true
+		if d.Size <= 0 || d.Size > diskio.MaxVirtualSize || d.Size%512 != 0 {
+			return badf(what, "disk %q has a size of %d bytes", d.Name, d.Size)
+		}
+		if !sectorSize(d.LogicalSectorSize) || !sectorSize(d.PhysicalSectorSize) {
+			return badf(what, "disk %q has sectors of %d and %d bytes", d.Name, d.LogicalSectorSize, d.PhysicalSectorSize)
+		}
+		if len(d.Identity) > MaxIdentity {
+			return badf(what, "disk %q has an identity of %d bytes", d.Name, len(d.Identity))
+		}
+	}
+	return nil
+}
+
+func sectorSize(n int) bool { return n == 512 || n == 4096 }
+
+func checkName(what, name string) error {
+	if name == "" || len(name) > MaxName || diskio.Printable(name) != name {
+		return badf(what, "%q is not a name of 1 to %d printable characters", name, MaxName)
+	}
+	return nil
+}
+
+// checkOffset allows the offsets that a disk can continue at; that they are within
+// the disk and on a block is for the receiver, who knows its size.
+func checkOffset(what string, offset int64) error {
+	if offset < 0 || offset > diskio.MaxVirtualSize {
+		return badf(what, "offset %d is in no disk", offset)
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"github.com/pierrec/lz4/v4"
+
+	"wanrep/diskio"
+	"wanrep/diskio/digest"
+)
+
+// MaxFrameBytes is the most content a frame carries: four blocks. Larger frames
+// compress hardly better and would let a bad line waste more at each cut.
+const MaxFrameBytes = 4 * diskio.BlockBytes
+
+// FrameHeaderBytes is the size of a frame's header, all fields big-endian:
+//
+//	 0  type           1 byte
+//	 1  zero           3 bytes
+//	 4  content bytes  4 bytes, 0 for an end
+//	 8  payload bytes  4 bytes, what follows the header
+//	12  CRC-32C        4 bytes, over header (this field zero) and payload
+//	16  offset         8 bytes, in the disk
+const FrameHeaderBytes = 24
+
+// Types of frames.
+const (
+	frameRaw = 1 // payload is the content
+	frameLZ4 = 2 // payload is the content as one LZ4 block
+	frameEnd = 3 // payload is the root; offset is the disk's size
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// A Frame is one run of a disk's blocks, or the end of the disk.
+type Frame struct {
+	Offset int64
+	// Data is whole blocks, but for the end of a disk whose size is none; empty
+	// for the end. It is valid until the reader's next call.
+	Data []byte
+	// End tells that the disk has no more content, and Root is its root.
+	End  bool
+	Root digest.Sum
+	// WireBytes is what the frame took on the stream.
+	WireBytes int
+}
+
+var compressors = sync.Pool{New: func() any { return new(lz4.Compressor) }}
+
+// AppendData appends a frame with data, at most MaxFrameBytes, to dst. It is
+// compressed where that makes it smaller by a sixteenth; less does not pay for
+// decompressing it.
+func AppendData(dst []byte, offset int64, data []byte) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, FrameHeaderBytes)...)
+	kind := byte(frameLZ4)
+	limit := len(data) - len(data)/16
+	packed := appendLZ4(dst, data, limit)
+	if packed == nil {
+		kind = frameRaw
+		packed = append(dst, data...)
+	}
+	seal(packed[start:], kind, len(data), offset)
+	return packed
+}
+
+// appendLZ4 returns nil if data does not fit into limit bytes.
+func appendLZ4(dst, data []byte, limit int) []byte {
+	n := len(dst)
+	dst = append(dst, make([]byte, limit)...)
+	c := compressors.Get().(*lz4.Compressor)
+	defer compressors.Put(c)
+	size, err := c.CompressBlock(data, dst[n:])
+	if err != nil || size == 0 {
+		return nil
+	}
+	return dst[:n+size]
+}
+
+// AppendEnd appends the frame that ends a disk of size bytes.
+func AppendEnd(dst []byte, size int64, root digest.Sum) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, FrameHeaderBytes)...)
+	dst = append(dst, root[:]...)
+	seal(dst[start:], frameEnd, 0, size)
+	return dst
+}
+
+// seal fills in the header of a frame whose payload is in place.
+func seal(frame []byte, kind byte, content int, offset int64) {
+	frame[0] = kind
+	binary.BigEndian.PutUint32(frame[4:], uint32(content))
+	binary.BigEndian.PutUint32(frame[8:], uint32(len(frame)-FrameHeaderBytes))
+	binary.BigEndian.PutUint64(frame[16:], uint64(offset))
+	binary.BigEndian.PutUint32(frame[12:], crc32.Checksum(frame, castagnoli))
+}
+
+// A FrameReader reads the frames of one disk's stream. It holds two buffers of
+// MaxFrameBytes at the most.
+type FrameReader struct {
+	r       io.Reader
+	size    int64
+	payload []byte
+	content []byte
+}
+
+// NewFrameReader returns a reader of frames for a disk of size bytes.
+func NewFrameReader(r io.Reader, size int64) *FrameReader {
+	return &FrameReader{r: r, size: size}
+}
+
+// Next returns the next frame. It returns io.EOF when the stream ends between two
+// frames, a [ProtocolError] for a broken one, and the stream's error otherwise.
+func (fr *FrameReader) Next() (Frame, error) {
+	var header [FrameHeaderBytes]byte
+	if _, err := io.ReadFull(fr.r, header[:]); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return Frame{}, badf("frame", "the stream ends within a header")
+		}
+		return Frame{}, err
+	}
+	content := int(binary.BigEndian.Uint32(header[4:]))
+	length := int(binary.BigEndian.Uint32(header[8:]))
+	offset := int64(binary.BigEndian.Uint64(header[16:]))
+	if err := fr.checkHeader(header[0], content, length, offset); err != nil {
+		return Frame{}, err
+	}
+	fr.payload = grow(fr.payload, length)
+	if _, err := io.ReadFull(fr.r, fr.payload); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return Frame{}, badf("frame", "the stream ends within the frame at offset %d", offset)
+		}
+		return Frame{}, err
+	}
+	if !intact(header, fr.payload) {
+		return Frame{}, badf("frame", "wrong checksum at offset %d", offset)
+	}
+	return fr.open(header[0], content, offset)
+}
+
+func (fr *FrameReader) checkHeader(kind byte, content, length int, offset int64) error {
+	if kind == frameEnd {
+		if content != 0 || length != len(digest.Sum{}) || offset != fr.size {
+			return badf("frame", "an end of %d bytes at offset %d of %d", length, offset, fr.size)
+		}
+		return nil
+	}
+	if kind != frameRaw && kind != frameLZ4 {
+		return badf("frame", "type %d is unknown", kind)
+	}
+	if content <= 0 || content > MaxFrameBytes {
+		return badf("frame", "%d bytes of content, not within 1 to %d", content, MaxFrameBytes)
+	}
+	if length <= 0 || length > content || kind == frameRaw && length != content {
+		return badf("frame", "a payload of %d bytes for %d bytes of content", length, content)
+	}
+	if offset < 0 || offset%diskio.BlockBytes != 0 || offset > fr.size-int64(content) {
+		return badf("frame", "offset %d with %d bytes in a disk of %d", offset, content, fr.size)
+	}
+	if content%diskio.BlockBytes != 0 && offset+int64(content) != fr.size {
+		return badf("frame", "%d bytes at offset %d are not whole blocks", content, offset)
+	}
+	return nil
+}
+
+func (fr *FrameReader) open(kind byte, content int, offset int64) (Frame, error) {
+	f := Frame{Offset: offset, WireBytes: FrameHeaderBytes + len(fr.payload)}
+	switch kind {
+	case frameEnd:
+		f.End = true
+		copy(f.Root[:], fr.payload)
+	case frameRaw:
+		f.Data = fr.payload
+	case frameLZ4:
+		fr.content = grow(fr.content, content)
+		n, err := lz4.UncompressBlock(fr.payload, fr.content)
+		if err != nil || n != content {
+			return Frame{}, badf("frame", "the content at offset %d does not decompress to %d bytes", offset, content)
+		}
+		f.Data = fr.content
+	}
+	return f, nil
+}
+
+// intact compares a frame's checksum with its bytes.
+func intact(header [FrameHeaderBytes]byte, payload []byte) bool {
+	want := binary.BigEndian.Uint32(header[12:])
+	clear(header[12:16])
+	return want == crc32.Update(crc32.Checksum(header[:], castagnoli), castagnoli, payload)
+}
+
+// grow returns a slice of n bytes, in b if it is large enough.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
+	}
+	return b[:n]
+}

@@ -1,0 +1,146 @@
+package wire
+
+import (
+	"wanrep/diskio/digest"
+)
+
+// The conversation on a link:
+//
+//	source                        target
+//	Hello (may be 0-RTT)    →
+//	                        ←     Welcome      positions of the VMs asked for
+//	after the handshake, for one VM after the other:
+//	Open                    →
+//	                        ←     Opened       generation and offset of each disk
+//	one stream a disk: Begin, frames →
+//	                        ←     Durable …, Done, on the same stream
+//	Commit                  →
+//	                        ←     Committed
+//
+// In place of any answer the target may say Refused. Hello changes nothing at the
+// target, because an attacker can play a recorded one again.
+
+// Limits on what a message may hold. They are far above what a Hyper-V host can
+// run, and keep a message below MaxMessageBytes.
+const (
+	MaxVMs   = 256 // in one Hello
+	MaxDisks = 260 // of one VM: 4 IDE and 256 SCSI disks
+	MaxName  = 256 // bytes of a VM's or a disk's name
+	// MaxIdentity is the most bytes of a snapshot's identity.
+	MaxIdentity = 1024
+)
+
+// Hello opens a link. The target answers Welcome.
+type Hello struct {
+	MinVersion uint32   `cbor:"0,keyasint"`
+	MaxVersion uint32   `cbor:"1,keyasint"`
+	Features   []string `cbor:"2,keyasint"`
+	Software   string   `cbor:"3,keyasint"`
+	// VMs are the VMs whose positions the source wants to know.
+	VMs []string `cbor:"4,keyasint"`
+}
+
+// Welcome tells the source where it can continue.
+type Welcome struct {
+	Version  uint32   `cbor:"0,keyasint"`
+	Features []string `cbor:"1,keyasint"`
+	Software string   `cbor:"2,keyasint"`
+	// Positions are those of the VMs asked for that have a part.
+	Positions []Position `cbor:"3,keyasint"`
+}
+
+// A Position is the state of the part of one VM.
+type Position struct {
+	VM    string         `cbor:"0,keyasint"`
+	Point string         `cbor:"1,keyasint"`
+	Disks []DiskPosition `cbor:"2,keyasint"`
+}
+
+// A DiskPosition is how far one disk of a part is durable.
+type DiskPosition struct {
+	Disk    string `cbor:"0,keyasint"`
+	Durable int64  `cbor:"1,keyasint"`
+}
+
+// Open asks for a restore point of a VM: the part there is, or a new one. Older
+// links lose the VM to this one.
+type Open struct {
+	VM    string `cbor:"0,keyasint"`
+	Disks []Disk `cbor:"1,keyasint"`
+}
+
+// A Disk describes a disk of the point to open.
+type Disk struct {
+	Name               string   `cbor:"0,keyasint"`
+	ID                 [16]byte `cbor:"1,keyasint"`
+	Size               int64    `cbor:"2,keyasint"`
+	LogicalSectorSize  int      `cbor:"3,keyasint"`
+	PhysicalSectorSize int      `cbor:"4,keyasint"`
+	// Identity names the snapshot's content. A disk of the part that was begun
+	// from another content starts again.
+	Identity string `cbor:"5,keyasint"`
+}
+
+// Opened answers Open.
+type Opened struct {
+	Point string `cbor:"0,keyasint"`
+	Base  string `cbor:"1,keyasint"`
+	// Generation goes into each Begin; a later Open ends it.
+	Generation uint64 `cbor:"2,keyasint"`
+	// Disks are in the order of Open.
+	Disks []Offset `cbor:"3,keyasint"`
+}
+
+// An Offset is where the source continues with a disk.
+type Offset struct {
+	Durable int64 `cbor:"0,keyasint"`
+	// Complete tells that nothing more of the disk has to be sent.
+	Complete bool `cbor:"1,keyasint"`
+}
+
+// Begin is the first message on a disk's stream.
+type Begin struct {
+	Generation uint64 `cbor:"0,keyasint"`
+	// Disk is the disk's place in Open.
+	Disk   int   `cbor:"1,keyasint"`
+	Offset int64 `cbor:"2,keyasint"`
+}
+
+// Durable tells that everything below Offset survives a crash of the target.
+type Durable struct {
+	Offset int64 `cbor:"0,keyasint"`
+}
+
+// Done tells that a disk is complete, durable and has the source's root.
+type Done struct{}
+
+// Commit asks to make the open point visible. Roots are in the order of Open.
+type Commit struct {
+	Roots []digest.Sum `cbor:"0,keyasint"`
+}
+
+// Committed answers Commit.
+type Committed struct{}
+
+// Codes of Refused.
+const (
+	CodeFull     = "full"     // the target's disk is full, or nearly
+	CodeDenied   = "denied"   // the peer may not do this
+	CodeVersion  = "version"  // no common version of the protocol
+	CodeBusy     = "busy"     // the store is in use
+	CodeDigest   = "digest"   // the content that arrived is not the source's
+	CodeProtocol = "protocol" // the message is not allowed now, or is malformed
+	CodeStore    = "store"    // the store failed: an I/O error
+)
+
+// Refused is the target's no. The link stays up unless the code is CodeProtocol.
+type Refused struct {
+	Code string `cbor:"0,keyasint"`
+	Text string `cbor:"1,keyasint"`
+}
+
+// Unknown is a message of a type that this version does not know. Receivers skip
+// it.
+type Unknown struct {
+	Type uint64
+}
