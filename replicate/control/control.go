@@ -1,0 +1,121 @@
+// Package control is how a command talks to a running appliance on the same
+// machine: HTTP with JSON over a unix socket.
+//
+// Who may open the socket may do everything the appliance can; the file's mode
+// and its directory decide that, and nothing here asks for a password. It never
+// listens on a network. The package moves documents and knows nothing of
+// replication: what the appliance does is a [Handler], and the documents of runs
+// and points pass through as they are.
+//
+// [Listen] makes the socket, [Serve] answers on it, [Client] asks. The requests:
+//
+//	GET    /v1/status        a progress.Status
+//	POST   /v1/runs          {"job":"…"}; a line a second {"status":…}, then {"report":…,"error":…}
+//	DELETE /v1/runs/{job}    interrupt that run
+//	GET    /v1/points        the points document
+//	POST   /v1/pair/offer    {"wait":true}; {"offer":…}, and with wait {"joined":…} or {"error":…}
+//	GET    /v1/pair          {"peers":[…]}
+//	DELETE /v1/pair/{name}   forget a peer
+//
+// A request that cannot be done is answered {"error":{"code","text","hint"}}.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"wanrep/replicate/progress"
+)
+
+// A Handler is the appliance behind the socket. Its methods are called from
+// several goroutines at once. An error may be, or wrap, an [Error], which then
+// reaches the client as it is; any other error arrives with the code Failed.
+type Handler interface {
+	// Status returns a copy that the caller may keep.
+	Status() progress.Status
+	// Run runs a job once. The context ends when the one who asked goes away,
+	// interrupts the run, or the appliance ends. A run that began returns a
+	// report, even beside an error.
+	Run(ctx context.Context, job string) (report json.RawMessage, err error)
+	// Points returns the document of all points of the store.
+	Points(ctx context.Context) (json.RawMessage, error)
+	Pairing
+}
+
+// Pairing is how an appliance comes to know its peers.
+type Pairing interface {
+	// Offer makes a one-time code.
+	Offer(ctx context.Context) (Offer, error)
+	// Joined waits until somebody used the code, which is void when ctx ends.
+	Joined(ctx context.Context, o Offer) (Peer, error)
+	Peers(ctx context.Context) ([]Peer, error)
+	// Remove forgets a peer and ends its links.
+	Remove(ctx context.Context, name string) error
+}
+
+// An Offer is a code that pairs one peer, once, until it expires. The code is a
+// secret: it is never logged.
+type Offer struct {
+	Code    string    `json:"code"`
+	Expires time.Time `json:"expires"`
+}
+
+// A Peer is an appliance that this one is paired with.
+type Peer struct {
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses"`
+	Pin       string   `json:"pin"`
+}
+
+// Limits of the socket. A client on the same machine is quick and brief, so
+// what goes beyond them is a mistake or an attack.
+const (
+	maxConnections  = 64
+	maxHeaderBytes  = 16 << 10
+	maxRequestBytes = 64 << 10
+	// maxLineBytes bounds what a client keeps of one answer; a status of a
+	// thousand VMs has about 1 MiB.
+	maxLineBytes  = 64 << 20
+	headerTimeout = 5 * time.Second
+	// answerTimeout is for one request and its answer, or for one line of a
+	// stream.
+	answerTimeout = 15 * time.Second
+	// idleTimeout closes a connection that nobody uses.
+	idleTimeout = 10 * time.Second
+	// statusEvery is the pace of a run's status lines.
+	statusEvery = time.Second
+	// endTimeout is how long requests may finish when the appliance ends: a
+	// run needs it to park and to tell so.
+	endTimeout = 15 * time.Second
+)
+
+// runRequest is the body of POST /v1/runs.
+type runRequest struct {
+	Job string `json:"job"`
+}
+
+// offerRequest is the body of POST /v1/pair/offer.
+type offerRequest struct {
+	Wait bool `json:"wait"`
+}
+
+// line is one line of a stream. The last line of a run has a report, an error
+// or both; no other line has either.
+type line struct {
+	Status *progress.Status `json:"status,omitempty"`
+	Report json.RawMessage  `json:"report,omitempty"`
+	Offer  *Offer           `json:"offer,omitempty"`
+	Joined *Peer            `json:"joined,omitempty"`
+	Error  *Error           `json:"error,omitempty"`
+}
+
+// peersAnswer is the answer to GET /v1/pair.
+type peersAnswer struct {
+	Peers []Peer `json:"peers"`
+}
+
+// errorAnswer is the answer to a request that cannot be done.
+type errorAnswer struct {
+	Error *Error `json:"error"`
+}
