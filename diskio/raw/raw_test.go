@@ -204,7 +204,7 @@ func TestDeviceReadsAreAligned(t *testing.T) {
 }
 
 func TestBlockDevice(t *testing.T) {
-	data := bytes.Repeat([]byte("block device "), 5000)[:64<<10]
+	data := bytes.Repeat([]byte("block device "), 6000)[:64<<10]
 	path := sparse(t, 1<<20, 512<<10, data)
 	out, err := exec.Command("losetup", "--find", "--show", "--read-only", path).Output()
 	if err != nil {
