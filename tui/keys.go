@@ -1,0 +1,194 @@
+package tui
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/charmbracelet/bubbles/key"
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+// A command is a key of the UI: what it is called in the help and what it does.
+// The help and the key line are made from the same list that the keys go
+// through, so they can't disagree.
+type command struct {
+	binding key.Binding
+	short   string // for the key line; empty leaves it out there
+	do      func(model) (tea.Model, tea.Cmd)
+}
+
+// maxFilter is how many characters a filter may have.
+const maxFilter = 40
+
+func bind(help, short string, do func(model) (tea.Model, tea.Cmd), name string, keys ...string) command {
+	return command{key.NewBinding(key.WithKeys(keys...), key.WithHelp(name, help)), short, do}
+}
+
+// always makes a command out of a change that needs nothing done.
+func always(change func(model) model) func(model) (tea.Model, tea.Cmd) {
+	return func(m model) (tea.Model, tea.Cmd) { return change(m), nil }
+}
+
+func commands() []command {
+	return []command{
+		bind("one line up", "", always(func(m model) model { return m.move(-1) }), "up, k", "up", "k"),
+		bind("one line down", "", always(func(m model) model { return m.move(1) }), "down, j", "down", "j"),
+		bind("one page up", "", always(func(m model) model { return m.move(-pageRows) }), "pgup", "pgup", "ctrl+b"),
+		bind("one page down", "", always(func(m model) model { return m.move(pageRows) }), "pgdn", "pgdown", "ctrl+f"),
+		bind("first line", "", always(func(m model) model { return m.move(-farRows) }), "g, home", "g", "home"),
+		bind("last line", "", always(func(m model) model { return m.move(farRows) }), "G, end", "G", "end"),
+		bind("next pane", "pane", always(func(m model) model { return m.turn(1) }), "tab", "tab"),
+		bind("previous pane", "", always(func(m model) model { return m.turn(-1) }), "shift+tab", "shift+tab"),
+		bind("VMs, link, throughput, events, script", "", nil, "1 to 5", "1", "2", "3", "4", "5"),
+		bind("the line, or the pane, in full", "detail", always(model.enter), "enter", "enter"),
+		bind("back; clear filter or error", "", always(model.back), "esc", "esc"),
+		bind("fold or unfold a VM", "", always(model.fold), "space", " "),
+		bind("filter by name or state; ! negates", "filter", always(startFilter), "/", "/"),
+		bind("next order: worst, oldest, name, rate", "sort", always(nextOrder), "s", "s"),
+		bind("reverse the order", "", always(reverseOrder), "S", "S"),
+		bind("freeze the screen, or go on", "freeze", always(freeze), "f", "f"),
+		bind("this help", "help", always(func(m model) model { m.helping = !m.helping; return m }), "?", "?"),
+		bind("quit the UI; the appliance goes on", "quit", quit, "q, ctrl+c", "q", "ctrl+c"),
+	}
+}
+
+const (
+	pageRows = 10
+	farRows  = 1 << 20
+)
+
+// pressed does what a key is for.
+func (m model) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
+	if m.typing && msg.String() != "ctrl+c" {
+		return m.typed(msg), nil
+	}
+	if m.helping && msg.String() != "q" && msg.String() != "ctrl+c" {
+		m.helping = false
+		return m, nil
+	}
+	for _, a := range m.actions {
+		if a.Key == msg.String() {
+			return m.act(a)
+		}
+	}
+	for _, c := range m.commands {
+		if !key.Matches(msg, c.binding) {
+			continue
+		}
+		if c.do == nil {
+			return m.goTo(msg.String()), nil
+		}
+		return c.do(m)
+	}
+	return m, nil
+}
+
+// typed puts a key into the filter.
+func (m model) typed(msg tea.KeyMsg) model {
+	switch msg.Type {
+	case tea.KeyEnter:
+		m.typing = false
+	case tea.KeyEsc:
+		m.typing, m.filter = false, ""
+	case tea.KeyBackspace:
+		if r := []rune(m.filter); len(r) > 0 {
+			m.filter = string(r[:len(r)-1])
+		}
+	case tea.KeyRunes, tea.KeySpace:
+		if r := append([]rune(m.filter), msg.Runes...); len(r) <= maxFilter {
+			m.filter = string(r)
+		}
+	}
+	return m
+}
+
+// move moves the selection, or the events where these are in focus.
+func (m model) move(by int) model {
+	if m.focus == paneEvents {
+		m.scroll = max(0, min(m.scroll+by, len(m.status.Events)-1))
+		return m
+	}
+	if m.focus != paneVMs {
+		return m
+	}
+	rows := m.rows()
+	if len(rows) == 0 {
+		return m
+	}
+	m.choice = rows[max(0, min(m.selection(rows)+by, len(rows)-1))].key()
+	return m
+}
+
+// turn moves the focus by so many panes.
+func (m model) turn(by int) model {
+	p := m.panes()
+	m.focus = p[(slices.Index(p, m.focus)+by+len(p))%len(p)]
+	return m
+}
+
+// goTo moves the focus to the pane with a number.
+func (m model) goTo(number string) model {
+	p := m.panes()
+	if n, err := strconv.Atoi(number); err == nil && n >= 1 && n <= len(p) {
+		m.focus = p[n-1]
+	}
+	return m
+}
+
+func (m model) enter() model {
+	m.zoomed = true
+	if rows := m.rows(); m.focus == paneVMs && len(rows) > 0 {
+		m.choice = rows[m.selection(rows)].key()
+	}
+	return m
+}
+
+// back undoes one thing: an error shown, then the detail, then the filter.
+func (m model) back() model {
+	switch {
+	case m.toast.text != "":
+		m.toast = toast{}
+	case m.zoomed:
+		m.zoomed = false
+	default:
+		m.filter = ""
+	}
+	return m
+}
+
+func (m model) fold() model {
+	rows := m.rows()
+	if m.focus != paneVMs || len(rows) == 0 {
+		return m
+	}
+	vm := vmKey(rows[m.selection(rows)].vm)
+	folded := map[rowKey]bool{}
+	for k, v := range m.folded {
+		folded[k] = v
+	}
+	folded[vm] = !folded[vm]
+	m.folded, m.choice = folded, vm
+	return m
+}
+
+func startFilter(m model) model {
+	m.typing, m.focus, m.zoomed = true, paneVMs, false
+	return m
+}
+
+func nextOrder(m model) model {
+	m.order = (m.order + 1) % orders
+	return m
+}
+
+func reverseOrder(m model) model {
+	m.reverse = !m.reverse
+	return m
+}
+
+func freeze(m model) model {
+	m.frozen = !m.frozen
+	return m
+}
+
+func quit(m model) (tea.Model, tea.Cmd) { return m, tea.Quit }

@@ -1,0 +1,223 @@
+package tui
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"wanrep/replicate/progress"
+)
+
+// An order is what the rows are sorted by.
+type order int
+
+const (
+	byWorst order = iota // what needs a person first
+	byAge                // oldest newest point first
+	byName
+	byRate // fastest first
+	orders
+)
+
+func (o order) String() string {
+	return [...]string{"worst first", "oldest point first", "by name", "fastest first"}[o]
+}
+
+// A row is one line of the tree: a VM, or a disk of one.
+type row struct {
+	vm   progress.VM
+	disk *progress.Disk // nil for the VM itself
+	last bool           // the VM's last disk
+}
+
+// A rowKey names a row for as long as the VM exists, wherever it is sorted to.
+type rowKey struct{ source, vm, disk string }
+
+func (r row) key() rowKey {
+	k := vmKey(r.vm)
+	if r.disk != nil {
+		k.disk = r.disk.Disk
+	}
+	return k
+}
+
+func vmKey(v progress.VM) rowKey { return rowKey{source: v.Source, vm: v.VM} }
+
+// rows returns the lines of the tree in the order they are shown.
+func (m model) rows() []row {
+	vms := slices.Clone(m.status.VMs)
+	slices.SortStableFunc(vms, func(a, b progress.VM) int {
+		n := compareVMs(a, b, m.order)
+		if m.reverse {
+			n = -n
+		}
+		return n
+	})
+	var out []row
+	for _, vm := range vms {
+		disks := slices.Clone(vm.Disks)
+		slices.SortStableFunc(disks, func(a, b progress.Disk) int {
+			return cmp.Compare(min(severity(a.State), calm), min(severity(b.State), calm))
+		})
+		if !matches(m.filter, vm.Source, vm.VM, vm.State) {
+			disks = slices.DeleteFunc(disks, func(d progress.Disk) bool { return !matches(m.filter, d.Disk, d.State) })
+			if len(disks) == 0 {
+				continue
+			}
+		}
+		out = append(out, row{vm: vm})
+		if m.folded[vmKey(vm)] {
+			continue
+		}
+		for i := range disks {
+			out = append(out, row{vm: vm, disk: &disks[i], last: i == len(disks)-1})
+		}
+	}
+	return out
+}
+
+// matches reports whether one of the words contains the filter, or with a
+// leading "!" whether none does.
+func matches(filter string, words ...string) bool {
+	text, not := strings.CutPrefix(strings.ToLower(filter), "!")
+	if text == "" {
+		return true
+	}
+	found := slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(w), text) })
+	return found != not
+}
+
+// calm is the severity from which on nothing needs a person.
+const calm = 3
+
+// severity orders states: the lower, the sooner a person should look.
+func severity(state string) int {
+	switch state {
+	case progress.Failed:
+		return 0
+	case progress.Parked:
+		return 1
+	case progress.Stalled:
+		return 2
+	case progress.Verifying, progress.Sending, progress.Receiving:
+		return calm
+	case progress.Waiting, progress.Complete:
+		return calm + 1
+	}
+	return calm + 2
+}
+
+func compareVMs(a, b progress.VM, by order) int {
+	name := cmp.Or(strings.Compare(a.VM, b.VM), strings.Compare(a.Source, b.Source))
+	switch by {
+	case byWorst:
+		return cmp.Or(cmp.Compare(severity(a.State), severity(b.State)), a.Newest.Compare(b.Newest), name)
+	case byAge:
+		return cmp.Or(a.Newest.Compare(b.Newest), name)
+	case byRate:
+		return cmp.Or(cmp.Compare(total(b).wire, total(a).wire), name)
+	}
+	return name
+}
+
+// moves reports whether bytes of something in this state are on their way.
+func moves(state string) bool {
+	return state == progress.Sending || state == progress.Receiving || state == progress.Verifying
+}
+
+// A sum is what the disks of a VM make together.
+type sum struct {
+	done, sent, size int64
+	read, wire       float64
+	eta              float64 // of the slowest disk; negative if any is unknown or none moves
+}
+
+func total(vm progress.VM) sum {
+	t := sum{eta: -1}
+	unknown := false
+	for _, d := range vm.Disks {
+		t.done += durable(d)
+		t.sent += sent(d)
+		t.size += d.VirtualSize
+		t.read += positive(d.ReadRate)
+		t.wire += positive(d.WireRate)
+		if ended(d.State) {
+			continue
+		}
+		unknown = unknown || !(d.ETA >= 0)
+		t.eta = max(t.eta, d.ETA)
+	}
+	if unknown {
+		t.eta = -1
+	}
+	return t
+}
+
+func positive(v float64) float64 {
+	if !(v > 0) {
+		return 0
+	}
+	return v
+}
+
+func ended(state string) bool { return state == progress.Complete || state == progress.Committed }
+
+// durable is how far a disk is safe, never beyond its size.
+func durable(d progress.Disk) int64 {
+	if ended(d.State) {
+		return d.VirtualSize
+	}
+	return max(0, min(d.Durable, d.VirtualSize))
+}
+
+// sent is how far a disk is sent or received, never below what is durable.
+func sent(d progress.Disk) int64 {
+	return max(durable(d), min(d.Offset, d.VirtualSize))
+}
+
+// share is part of whole, 0 to 1, and 0 of nothing.
+func share(part, whole int64) float64 {
+	if whole <= 0 {
+		return 0
+	}
+	return clampShare(float64(part) / float64(whole))
+}
+
+// job returns the job that a VM belongs to.
+func job(st progress.Status, vm progress.VM) (progress.Job, bool) {
+	i := slices.IndexFunc(st.Jobs, func(j progress.Job) bool { return j.Job == vm.Job })
+	if i < 0 || vm.Job == "" {
+		return progress.Job{}, false
+	}
+	return st.Jobs[i], true
+}
+
+// note says why a VM is in its state, or what comes next.
+func note(st progress.Status, vm progress.VM, now time.Time) string {
+	j, ok := job(st, vm)
+	next := ""
+	if ok && !j.Next.IsZero() && j.State != "running" {
+		next = "next run in " + Duration(j.Next.Sub(now))
+		if j.State == "waiting to retry" {
+			next = "try " + strconv.Itoa(j.Try+1) + " in " + Duration(j.Next.Sub(now))
+		}
+	}
+	switch {
+	case vm.Because != "" && next != "":
+		return vm.Because + "; " + next
+	case vm.Because != "":
+		return vm.Because
+	}
+	return next
+}
+
+// worstLinks returns the links, those that need a person first.
+func worstLinks(links []progress.Link) []progress.Link {
+	states := []string{progress.LinkDown, progress.LinkRedial, progress.LinkDialing, progress.LinkUp, progress.LinkIdle}
+	rank := func(l progress.Link) int { return slices.Index(states, l.State) }
+	out := slices.Clone(links)
+	slices.SortStableFunc(out, func(a, b progress.Link) int { return cmp.Compare(rank(a), rank(b)) })
+	return out
+}

@@ -1,0 +1,318 @@
+package tui
+
+import (
+	"fmt"
+
+	"wanrep/replicate/progress"
+)
+
+// columns are the widths of the VM pane's columns; 0 leaves one out.
+type columns struct {
+	age, name, state, since, bar, percent, wire, read, eta, durable, points, note int
+}
+
+// gap is the space between two columns.
+const gap = 2
+
+// columnsFor shares out w columns: what matters most at 3 a.m. stays longest.
+func columnsFor(w, name int) columns {
+	k := columns{age: 7, name: max(10, min(name, 16)), state: 13, percent: 7, wire: 10, eta: 6}
+	if w >= 98 {
+		k.since, k.durable, k.eta = 6, 9, 8
+		k.name = max(16, min(name, 24))
+	}
+	if w >= 118 {
+		k.read, k.points = 10, 6
+	}
+	if w >= 160 {
+		k.note = w / 4
+		k.name = max(16, min(name, 32))
+	}
+	used := 1
+	for _, n := range []int{k.age, k.name, k.state, k.since, k.percent, k.wire, k.read, k.eta, k.durable, k.points, k.note} {
+		if n > 0 {
+			used += n + gap
+		}
+	}
+	k.bar = max(0, w-used)
+	if k.bar < 5 {
+		k.bar = 0
+	}
+	return k
+}
+
+// drawVMs draws the tree of VMs and disks.
+func (m model) drawVMs(c *canvas, r rect) {
+	rows := m.rows()
+	chosen := m.selection(rows)
+	disks := 0
+	for _, vm := range m.status.VMs {
+		disks += len(vm.Disks)
+	}
+	title := fmt.Sprintf("VMs %d, disks %d, %s", len(m.status.VMs), disks, m.order)
+	if m.reverse {
+		title += ", reversed"
+	}
+	if m.filter != "" {
+		title += ", filter " + m.filter
+	}
+	shown := r.h - 3
+	first := max(0, min(chosen-shown/2, len(rows)-shown))
+	if len(rows) > shown {
+		title += fmt.Sprintf(", lines %d to %d of %d", first+1, min(len(rows), first+shown), len(rows))
+	}
+	var about []span
+	if len(rows) > 0 {
+		about = m.about(c, rows[chosen])
+	}
+	in := c.box(r, title, about, m.focus == paneVMs)
+	if len(rows) == 0 {
+		m.drawNoVMs(c, in)
+		return
+	}
+	longest := 0
+	for _, row := range rows {
+		longest = max(longest, width(m.rowName(c, row)))
+	}
+	k := columnsFor(in.w, longest)
+	drawHeads(c, in, k)
+	for i := range min(shown, len(rows)-first) {
+		y, row := in.y+1+i, rows[first+i]
+		if row.disk == nil {
+			m.drawVM(c, in.x, y, k, row)
+		} else {
+			m.drawDisk(c, in.x, y, k, row)
+		}
+		if first+i == chosen {
+			c.put(in.x, y, 1, c.glyphs.marker, of(moving, bold))
+			c.mark(rect{in.x, y, in.w, 1})
+		}
+	}
+}
+
+// drawNoVMs says why there is nothing and what to do.
+func (m model) drawNoVMs(c *canvas, r rect) {
+	text := "No VM is configured yet. Add a [[vm]] and a [[job]] table to wanrep.toml and start the appliance again."
+	switch {
+	case len(m.status.VMs) > 0:
+		text = "No VM or disk matches the filter. esc clears it."
+	case m.status.Role == "target":
+		text = "Nothing was received yet. On this appliance: wanrep pair offer. On the source: wanrep pair join, then wanrep run."
+	}
+	for i, line := range wrap(text, r.w-4) {
+		if i+1 < r.h {
+			c.put(r.x+2, r.y+1+i, r.w-4, line, of(plain))
+		}
+	}
+}
+
+// drawHeads writes the names of the columns.
+func drawHeads(c *canvas, r rect, k columns) {
+	x, h := r.x+1, of(faint)
+	right := func(w int, s string) {
+		if w > 0 {
+			c.right(x, r.y, w, s, h)
+			x += w + gap
+		}
+	}
+	left := func(w int, s string) {
+		if w > 0 {
+			c.put(x, r.y, w, s, h)
+			x += w + gap
+		}
+	}
+	right(k.age, "POINT")
+	left(k.name, "VM, DISK")
+	left(k.state, "STATE")
+	right(k.since, "SINCE")
+	left(k.bar, "PROGRESS")
+	right(k.percent, "%")
+	right(k.durable, "DURABLE")
+	right(k.wire, "WIRE")
+	right(k.read, "DISK")
+	right(k.eta, "ETA")
+	right(k.points, "POINTS")
+	left(k.note, "BECAUSE, NEXT")
+}
+
+// rowName is a row's name with the lines of the tree.
+func (m model) rowName(c *canvas, r row) string {
+	if r.disk == nil {
+		sign := c.glyphs.open
+		if m.folded[vmKey(r.vm)] || len(r.vm.Disks) == 0 {
+			sign = c.glyphs.folded
+		}
+		return sign + " " + vmName(m.status, r.vm)
+	}
+	if r.last {
+		return "  " + c.glyphs.lastBranch + r.disk.Disk
+	}
+	return "  " + c.glyphs.branch + r.disk.Disk
+}
+
+// drawVM draws a VM's line. Where its bytes do not move, the reason takes the
+// place of the numbers that would be zero, unless there is a column for it.
+func (m model) drawVM(c *canvas, x, y int, k columns, r row) {
+	now := m.now()
+	x++
+	tint := of(plain, bold)
+	if r.vm.Newest.IsZero() {
+		tint = of(bad, bold)
+	}
+	c.right(x, y, k.age, age(r.vm.Newest, now), tint)
+	x += k.age + gap
+	c.put(x, y, k.name, m.rowName(c, r), of(plain, bold))
+	x += k.name + gap
+	sign, t := c.state(r.vm.State)
+	c.put(x, y, k.state, sign+" "+r.vm.State, of(t, bold))
+	x += k.state + gap
+	if k.since > 0 {
+		c.right(x, y, k.since, since(r.vm.Since, now), of(plain))
+		x += k.since + gap
+	}
+	why := note(m.status, r.vm, now)
+	sum := total(r.vm)
+	idle := !moves(r.vm.State) && !(r.vm.State == progress.Complete || r.vm.State == progress.Waiting && why == "")
+	if idle && k.note == 0 {
+		tint := of(t)
+		if t == good {
+			tint = of(faint)
+		}
+		room := k.bar + gap + k.percent + gap + k.wire + gap + k.eta
+		if k.since > 0 {
+			room += k.durable + gap
+		}
+		if k.points > 0 {
+			room += k.read + gap
+			c.right(x+room+gap, y, k.points, fmt.Sprint(r.vm.Points), of(plain))
+		}
+		c.put(x, y, room, why, tint)
+		return
+	}
+	n := numbers{done: sum.done, sent: sum.sent, size: sum.size, wire: sum.wire, read: sum.read, eta: sum.eta, tone: t, moves: moves(r.vm.State)}
+	if sum.size == 0 {
+		n.none = true
+	}
+	x = drawNumbers(c, x, y, k, n)
+	if k.points > 0 {
+		c.right(x, y, k.points, fmt.Sprint(r.vm.Points), of(plain))
+		x += k.points + gap
+	}
+	tint = of(t)
+	if t == good || t == moving {
+		tint = of(faint)
+	}
+	c.put(x, y, k.note, why, tint)
+}
+
+// drawDisk draws a disk's line.
+func (m model) drawDisk(c *canvas, x, y int, k columns, r row) {
+	d := *r.disk
+	x += 1 + k.age + gap
+	c.put(x, y, k.name, m.rowName(c, r), of(plain))
+	x += k.name + gap
+	sign, t := c.state(d.State)
+	c.put(x, y, k.state, sign+" "+d.State, of(t))
+	x += k.state + gap
+	if k.since > 0 {
+		c.right(x, y, k.since, since(d.Since, m.now()), of(faint))
+		x += k.since + gap
+	}
+	x = drawNumbers(c, x, y, k, numbers{
+		done: durable(d), sent: sent(d), size: d.VirtualSize, wire: d.WireRate, read: d.ReadRate, eta: d.ETA,
+		tone: t, moves: moves(d.State),
+	})
+	if k.points > 0 {
+		x += k.points + gap
+	}
+	c.put(x, y, k.note, d.Because, of(faint))
+}
+
+// numbers are what the columns from the bar to the ETA show.
+type numbers struct {
+	done, sent, size int64
+	wire, read, eta  float64
+	tone             tone
+	moves            bool // else rates and ETA are nothing to show
+	none             bool // there is no point under way
+}
+
+// drawNumbers draws the columns from the bar to the ETA and returns the next x.
+func drawNumbers(c *canvas, x, y int, k columns, n numbers) int {
+	right := func(w int, s string, i ink) {
+		if w > 0 {
+			if !n.none {
+				c.right(x, y, w, s, i)
+			}
+			x += w + gap
+		}
+	}
+	if k.bar > 0 {
+		if !n.none {
+			drawBar(c, x, y, k.bar, share(n.done, n.size), share(n.sent, n.size), n.tone)
+		}
+		x += k.bar + gap
+	}
+	right(k.percent, Percent(share(n.done, n.size)), of(plain))
+	right(k.durable, Bytes(n.done), of(plain))
+	if !n.moves {
+		n.wire, n.read, n.eta = 0, 0, -1
+	}
+	rate := func(v float64) (string, ink) {
+		if !n.moves {
+			return "-", of(faint)
+		}
+		return RateBytes(v), of(plain)
+	}
+	s, i := rate(n.wire)
+	right(k.wire, s, i)
+	s, i = rate(n.read)
+	right(k.read, s, i)
+	i = of(plain)
+	if !n.moves {
+		i = of(faint)
+	}
+	right(k.eta, ETA(n.eta), i)
+	return x
+}
+
+// drawBar draws a bar: full as far as the bytes are durable, lighter as far as
+// they are sent.
+func drawBar(c *canvas, x, y, w int, durable, sent float64, t tone) {
+	full := int(clampShare(durable) * float64(w))
+	part := max(full, int(clampShare(sent)*float64(w)))
+	for i := range w {
+		switch {
+		case i < full:
+			c.put(x+i, y, 1, c.glyphs.full, of(t))
+		case i < part:
+			c.put(x+i, y, 1, c.glyphs.part, of(t))
+		default:
+			c.put(x+i, y, 1, c.glyphs.empty, of(faint))
+		}
+	}
+}
+
+// about is one line on the selected row: what no column had room for.
+func (m model) about(c *canvas, r row) []span {
+	now := m.now()
+	dot := " " + c.glyphs.dot + " "
+	if r.disk == nil {
+		text := plural(r.vm.Points, "point")
+		if r.vm.Point != "" {
+			text += dot + "point " + r.vm.Point + " under way"
+		}
+		if !r.vm.Since.IsZero() {
+			text += dot + r.vm.State + " for " + since(r.vm.Since, now)
+		}
+		return []span{{vmName(m.status, r.vm), of(plain, bold)}, {dot + text, of(plain)}}
+	}
+	d := *r.disk
+	text := "durable " + Bytes(durable(d)) + " of " + Bytes(d.VirtualSize)
+	if d.Because != "" {
+		text += dot + d.Because
+	} else if !d.Since.IsZero() {
+		text += dot + d.State + " for " + since(d.Since, now)
+	}
+	return []span{{d.Disk, of(plain, bold)}, {dot + text, of(plain)}}
+}
