@@ -44,6 +44,9 @@ func checkOpen(what string, m *Open) error {
 	if err := checkName(what, m.VM); err != nil {
 		return err
 	}
+	if len(m.Point) > MaxName {
+		return badf(what, "a point's name of %d bytes", len(m.Point))
+	}
 	if len(m.Disks) == 0 || len(m.Disks) > MaxDisks {
 		return badf(what, "%d disks, not within 1 to %d", len(m.Disks), MaxDisks)
 	}

@@ -39,8 +39,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // A Frame is one run of a disk's blocks, or the end of the disk.
 type Frame struct {
 	Offset int64
-	// Data is whole blocks, but for the end of a disk whose size is none; empty
-	// for the end. It is valid until the reader's next call.
+	// Data is whole blocks, but for the last of a disk whose size is none; empty
+	// for the end. It is valid until the reader has returned FramesInFlight more.
 	Data []byte
 	// End tells that the disk has no more content, and Root is its root.
 	End  bool
@@ -99,13 +99,17 @@ func seal(frame []byte, kind byte, content int, offset int64) {
 	binary.BigEndian.PutUint32(frame[12:], crc32.Checksum(frame, castagnoli))
 }
 
-// A FrameReader reads the frames of one disk's stream. It holds two buffers of
-// MaxFrameBytes at the most.
+// FramesInFlight is how many frames of one FrameReader may be in use while it
+// reads the next: one that is being written and one that waits for it.
+const FramesInFlight = 2
+
+// A FrameReader reads the frames of one disk's stream. Its buffers hold
+// 2 × (FramesInFlight+1) × MaxFrameBytes at the most, 1.5 MiB.
 type FrameReader struct {
 	r       io.Reader
 	size    int64
-	payload []byte
-	content []byte
+	buffers [FramesInFlight + 1]struct{ payload, content []byte }
+	turn    int
 }
 
 // NewFrameReader returns a reader of frames for a disk of size bytes.
@@ -129,17 +133,34 @@ func (fr *FrameReader) Next() (Frame, error) {
 	if err := fr.checkHeader(header[0], content, length, offset); err != nil {
 		return Frame{}, err
 	}
-	fr.payload = grow(fr.payload, length)
-	if _, err := io.ReadFull(fr.r, fr.payload); err != nil {
+	fr.turn = (fr.turn + 1) % len(fr.buffers)
+	buffer := &fr.buffers[fr.turn]
+	buffer.payload = grow(buffer.payload, length)
+	if _, err := io.ReadFull(fr.r, buffer.payload); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 			return Frame{}, badf("frame", "the stream ends within the frame at offset %d", offset)
 		}
 		return Frame{}, err
 	}
-	if !intact(header, fr.payload) {
+	if !intact(header, buffer.payload) {
 		return Frame{}, badf("frame", "wrong checksum at offset %d", offset)
 	}
-	return fr.open(header[0], content, offset)
+	f := Frame{Offset: offset, WireBytes: FrameHeaderBytes + length}
+	switch header[0] {
+	case frameEnd:
+		f.End = true
+		copy(f.Root[:], buffer.payload)
+	case frameRaw:
+		f.Data = buffer.payload
+	case frameLZ4:
+		buffer.content = grow(buffer.content, content)
+		n, err := lz4.UncompressBlock(buffer.payload, buffer.content)
+		if err != nil || n != content {
+			return Frame{}, badf("frame", "the content at offset %d does not decompress to %d bytes", offset, content)
+		}
+		f.Data = buffer.content
+	}
+	return f, nil
 }
 
 func (fr *FrameReader) checkHeader(kind byte, content, length int, offset int64) error {
@@ -165,25 +186,6 @@ func (fr *FrameReader) checkHeader(kind byte, content, length int, offset int64)
 		return badf("frame", "%d bytes at offset %d are not whole blocks", content, offset)
 	}
 	return nil
-}
-
-func (fr *FrameReader) open(kind byte, content int, offset int64) (Frame, error) {
-	f := Frame{Offset: offset, WireBytes: FrameHeaderBytes + len(fr.payload)}
-	switch kind {
-	case frameEnd:
-		f.End = true
-		copy(f.Root[:], fr.payload)
-	case frameRaw:
-		f.Data = fr.payload
-	case frameLZ4:
-		fr.content = grow(fr.content, content)
-		n, err := lz4.UncompressBlock(fr.payload, fr.content)
-		if err != nil || n != content {
-			return Frame{}, badf("frame", "the content at offset %d does not decompress to %d bytes", offset, content)
-		}
-		f.Data = fr.content
-	}
-	return f, nil
 }
 
 // intact compares a frame's checksum with its bytes.

@@ -45,15 +45,20 @@ type Welcome struct {
 	Version  uint32   `cbor:"0,keyasint"`
 	Features []string `cbor:"1,keyasint"`
 	Software string   `cbor:"2,keyasint"`
-	// Positions are those of the VMs asked for that have a part.
+	// Positions are those of the VMs asked for that the target knows.
 	Positions []Position `cbor:"3,keyasint"`
 }
 
-// A Position is the state of the part of one VM.
+// A Position is what the target holds of one VM.
 type Position struct {
-	VM    string         `cbor:"0,keyasint"`
+	VM string `cbor:"0,keyasint"`
+	// Point is the part under way, and Disks how far it is; empty without one.
 	Point string         `cbor:"1,keyasint"`
 	Disks []DiskPosition `cbor:"2,keyasint"`
+	// Points is how many points are committed, Newest when the newest was, in Unix
+	// seconds.
+	Points int   `cbor:"3,keyasint"`
+	Newest int64 `cbor:"4,keyasint"`
 }
 
 // A DiskPosition is how far one disk of a part is durable.
@@ -67,6 +72,10 @@ type DiskPosition struct {
 type Open struct {
 	VM    string `cbor:"0,keyasint"`
 	Disks []Disk `cbor:"1,keyasint"`
+	// Point is the point that this run has under way; empty before the first
+	// Opened. If the target has committed it meanwhile, because the answer to
+	// Commit got lost with the link, it says so instead of beginning another.
+	Point string `cbor:"2,keyasint"`
 }
 
 // A Disk describes a disk of the point to open.
@@ -89,6 +98,9 @@ type Opened struct {
 	Generation uint64 `cbor:"2,keyasint"`
 	// Disks are in the order of Open.
 	Disks []Offset `cbor:"3,keyasint"`
+	// Committed tells that the point is committed already, with these Roots.
+	Committed bool         `cbor:"4,keyasint"`
+	Roots     []digest.Sum `cbor:"5,keyasint"`
 }
 
 // An Offset is where the source continues with a disk.
