@@ -1,0 +1,30 @@
+// Package quicx is one link between two appliances: a QUIC connection that
+// survives what a WAN does to it, and the way back when it does not.
+//
+// The source dials, because only a QUIC client may move a connection to another
+// path. An [Endpoint] is the source's end: it keeps one UDP socket per uplink for
+// its whole life, dials, migrates, and revives links. A [Listener] is the
+// target's end. Either way the result is a [Link], which opens and accepts
+// streams. A [Redialer] brings a lost link back.
+//
+// Who may talk to whom is decided by pins: both ends show a self-signed
+// certificate, and each accepts only the public key it was paired with. Pairing
+// ([Listener.Offer] and [Endpoint.Join]) takes one pasted code.
+//
+// The package knows nothing of disks, jobs or what the streams carry. It is the
+// only importer of quic-go; several of its rules exist because of how quic-go
+// v0.65.0 behaves, and facts_test.go checks that it still does:
+//
+//   - any send error kills a connection, so every socket is wrapped (socket.go);
+//   - a path cannot be probed once the active one is dead under load, so exactly
+//     one standby path is kept validated (paths.go);
+//   - closing the transport a connection was dialed on kills it even after it
+//     migrated, so transports live as long as the endpoint (uplink.go);
+//   - after a rejected 0-RTT attempt a connection can never migrate, so it is
+//     given up and dialed afresh (link.go);
+//   - crypto/tls forgets a ticket after any failed handshake, so the ticket
+//     store ignores that (tickets.go).
+//
+// Start reading at endpoint.go and link.go; paths.go holds the moving of a live
+// link, redial.go the way back.
+package quicx

@@ -1,0 +1,305 @@
+package quicx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// A Link is one QUIC connection between two appliances. A source's link moves
+// between uplinks and lives through short blackouts; it ends when nothing was
+// heard for the idle timeout, when the target was restarted, or when it is closed.
+type Link struct {
+	conn *quic.Conn
+	peer string
+	pin  Pin
+	say  func(Event)
+
+	confirmed chan struct{} // closed by confirm
+	confirm   func()
+	finished  chan struct{} // closed when the link's own goroutines have ended
+	beat      chan struct{} // see sendBeats
+
+	writes  atomic.Uint64 // Write calls begun
+	writing atomic.Int64  // Write calls running
+
+	// Of a source's link; nil or zero at a target.
+	endpoint *Endpoint
+	target   Peer
+	path     *pathKeeper
+	began    time.Time
+	early    bool // returned by Dial before the target answered
+
+	mu     sync.Mutex
+	ending error // why this side ended it, where quic-go cannot know
+	stats  Stats
+}
+
+// Stats tell how a link fares.
+type Stats struct {
+	// Path is the uplink in use, Remote the peer's address.
+	Path, Remote string
+	// Standby is the uplink of the standby path; empty while there is none.
+	Standby string
+	RTT     time.Duration
+	// Loss is the share of packets lost so far, 0 to 1.
+	Loss                     float64
+	BytesSent, BytesReceived uint64
+	// Migrations counts moves to another uplink, Revivals silences that ended on
+	// the same one.
+	Migrations, Revivals int
+	// LongestStall is the longest time nothing was heard while the peer owed an
+	// answer.
+	LongestStall time.Duration
+	// Handshake is how long it took from dialing to being accepted.
+	Handshake time.Duration
+	// Resumed: the TLS session was resumed. Used0RTT: data was sent with the
+	// first datagrams, and taken.
+	Resumed, Used0RTT bool
+}
+
+func newLink(conn *quic.Conn, peer string, pin Pin, say func(Event)) *Link {
+	l := &Link{
+		conn: conn, peer: peer, pin: pin, say: say,
+		confirmed: make(chan struct{}),
+		finished:  make(chan struct{}),
+		beat:      make(chan struct{}, 1),
+	}
+	l.confirm = sync.OnceFunc(func() { close(l.confirmed) })
+	return l
+}
+
+func newSourceLink(e *Endpoint, conn *quic.Conn, p Peer, pin Pin, via way, began time.Time) *Link {
+	l := newLink(conn, p.Name, pin, e.say)
+	l.endpoint, l.target, l.began = e, p, began
+	l.stats.Remote = via.addr.String()
+	l.stats.Path = via.out.uplink.Name
+	l.path = newPathKeeper(l, via.out)
+	select {
+	case <-conn.HandshakeComplete():
+	default:
+		l.early = true
+	}
+	return l
+}
+
+// runSource is the life of a source's link.
+func (l *Link) runSource() {
+	defer l.end()
+	select {
+	case <-l.conn.HandshakeComplete():
+	case <-l.conn.Context().Done():
+		return
+	}
+	// Reading the state races with a migration, so it is read here, once, before
+	// there can be any.
+	state := l.conn.ConnectionState()
+	if l.early && !state.Used0RTT {
+		// What was sent is lost, and such a connection can never migrate: the
+		// connection IDs it sent early are not sent again.
+		l.fail(errEarlyRejected)
+		return
+	}
+	l.mu.Lock()
+	l.stats.Resumed, l.stats.Used0RTT = state.TLS.DidResume, state.Used0RTT
+	l.mu.Unlock()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(l.awaitBeats)
+	wg.Go(l.sendBeats)
+	if state.TLS.DidResume {
+		// The target decided before it answered: a resumed session carries the
+		// key that was proved when it began.
+		l.confirm()
+	} else {
+		l.askBeat()
+		select {
+		case <-l.confirmed:
+		case <-l.conn.Context().Done():
+			return
+		}
+	}
+	l.accepted()
+	l.path.run()
+}
+
+// accepted notes that the target has let this source in.
+func (l *Link) accepted() {
+	took := time.Since(l.began)
+	l.mu.Lock()
+	l.stats.Handshake = took
+	s := l.stats
+	l.mu.Unlock()
+	e := l.endpoint
+	e.mu.Lock()
+	verb := "attached"
+	if e.attached[l.pin] {
+		verb = "reattached"
+	}
+	e.attached[l.pin] = true
+	delete(e.cautious, l.pin)
+	e.mu.Unlock()
+	how := "full handshake"
+	switch {
+	case s.Used0RTT:
+		how = "0-RTT"
+	case s.Resumed:
+		how = "session resumed"
+	}
+	l.say(Event{Kind: EventAttached, Peer: l.peer, Path: s.Path, Took: took,
+		Text: fmt.Sprintf("%s over %s, %s, %s", verb, s.Path, how, short(took))})
+}
+
+// end does what is left to do once the connection has ended.
+func (l *Link) end() {
+	err := l.Err()
+	e := l.endpoint
+	var reset *quic.StatelessResetError
+	if errors.Is(err, errEarlyRejected) || errors.As(err, &reset) {
+		// A restarted target has new ticket keys: its old ticket would cost a
+		// rejected 0-RTT attempt. That a file could not be removed only means
+		// that it does.
+		_ = e.tickets.drop(l.pin)
+	}
+	if !l.isConfirmed() {
+		e.mu.Lock()
+		e.cautious[l.pin] = true
+		e.mu.Unlock()
+	}
+	e.gone(l)
+	l.sayLost(err)
+	close(l.finished)
+}
+
+func (l *Link) sayLost(err error) {
+	var known *Error
+	if errors.As(err, &known) && known.Class != Local && !errors.Is(err, errEarlyRejected) {
+		l.say(Event{Kind: EventLost, Level: slog.LevelWarn, Peer: l.peer, Text: "link lost: " + known.text})
+	}
+}
+
+func (l *Link) isConfirmed() bool {
+	select {
+	case <-l.confirmed:
+		return true
+	default:
+		return false
+	}
+}
+
+// fail ends the link for a reason that is not the engine's.
+func (l *Link) fail(why error) {
+	l.mu.Lock()
+	if l.ending == nil {
+		l.ending = why
+	}
+	l.mu.Unlock()
+	l.conn.CloseWithError(CodeDone, "")
+}
+
+// Peer returns the paired name of the other side.
+func (l *Link) Peer() string { return l.peer }
+
+// Confirmed waits until both sides have proved who they are. Before that, what
+// arrives at a target may be a replay of an earlier link's first datagrams, and
+// what a source sent may yet be refused.
+func (l *Link) Confirmed(ctx context.Context) error {
+	select {
+	case <-l.confirmed:
+		return nil
+	default:
+	}
+	select {
+	case <-l.confirmed:
+		return nil
+	case <-l.conn.Context().Done():
+		return l.Err()
+	case <-ctx.Done():
+		return wrap("wait for", l.peer, ctx.Err())
+	}
+}
+
+// OpenStream opens a stream; it waits while the peer allows no more. The peer
+// sees a stream only when something was written to it.
+func (l *Link) OpenStream(ctx context.Context) (*Stream, error) {
+	s, err := l.conn.OpenStreamSync(ctx)
+	if err != nil {
+		return nil, l.wrap("open a stream to", err)
+	}
+	return &Stream{s: s, link: l}, nil
+}
+
+// AcceptStream waits for a stream that the peer opens.
+func (l *Link) AcceptStream(ctx context.Context) (*Stream, error) {
+	s, err := l.conn.AcceptStream(ctx)
+	if err != nil {
+		return nil, l.wrap("accept a stream from", err)
+	}
+	return &Stream{s: s, link: l}, nil
+}
+
+// Done is closed when the link has ended.
+func (l *Link) Done() <-chan struct{} { return l.conn.Context().Done() }
+
+// Err returns why the link ended, and nil while it lives.
+func (l *Link) Err() error {
+	ctx := l.conn.Context()
+	if ctx.Err() == nil {
+		return nil
+	}
+	return l.wrap("link to", context.Cause(ctx))
+}
+
+// wrap is wrap for an error of this link. If this side ended it for a reason that
+// quic-go does not know, that reason it is.
+func (l *Link) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	l.mu.Lock()
+	ending := l.ending
+	l.mu.Unlock()
+	if ending != nil && l.conn.Context().Err() != nil {
+		err = ending
+	}
+	return wrap(op, l.peer, err)
+}
+
+// Close ends the link; the peer's engine sees code and reason. What was written
+// and has not arrived is lost: let the peer acknowledge first.
+func (l *Link) Close(code uint64, reason string) error {
+	l.conn.CloseWithError(quic.ApplicationErrorCode(code), reason)
+	<-l.finished
+	return nil
+}
+
+// Stats returns a copy of what is known now.
+func (l *Link) Stats() Stats {
+	l.mu.Lock()
+	s := l.stats
+	l.mu.Unlock()
+	c := l.conn.ConnectionStats()
+	s.RTT = c.SmoothedRTT
+	s.BytesSent, s.BytesReceived = c.BytesSent, c.BytesReceived
+	if c.PacketsSent > 0 {
+		s.Loss = min(1, float64(c.PacketsLost)/float64(c.PacketsSent))
+	}
+	if l.endpoint == nil {
+		s.Remote = l.conn.RemoteAddr().String()
+	}
+	return s
+}
+
+// short writes a duration for people: 78 ms, 0.4 s, 12.3 s.
+func short(d time.Duration) string {
+	if d < 100*time.Millisecond {
+		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}

@@ -1,0 +1,82 @@
+package quicx
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+func TestLinkCarriesStreams(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		src := testIdentity(t, "branch-lyon")
+		l := w.target(src)
+		wait := echo(l)
+		e := w.endpoint(w.sourceConfig(src, 1))
+		link, err := e.Dial(t.Context(), w.peer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := link.Confirmed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := say(t.Context(), link, "where were we?"); got != "where were we?" || err != nil {
+			t.Errorf("echo: got %q, %v", got, err)
+		}
+		s := link.Stats()
+		if s.Path != "fibre" || s.Remote != w.targetAddr.String() || s.BytesSent == 0 || s.Resumed {
+			t.Errorf("stats: %+v", s)
+		}
+		if link.Peer() != "dr-paris" {
+			t.Errorf("peer: %q", link.Peer())
+		}
+		e.Close()
+		if got := classOf(link.Err()); got != Local {
+			t.Errorf("after close: %v", link.Err())
+		}
+		l.Close()
+		wait()
+	})
+}
+
+// A listener's Close ends the links it accepted; quic-go would leave them running.
+func TestListenerCloseEndsLinks(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		src := testIdentity(t, "branch-lyon")
+		l := w.target(src)
+		wait := echo(l)
+		e := w.endpoint(w.sourceConfig(src, 1))
+		link, err := e.Dial(t.Context(), w.peer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := link.Confirmed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		wait()
+		select {
+		case <-link.Done():
+		case <-time.After(time.Second):
+			t.Fatal("the link lives on")
+		}
+		if got := classOf(link.Err()); got != Dropped {
+			t.Errorf("got %v (%v), want dropped", got, link.Err())
+		}
+		e.Close()
+	})
+}
+
+func TestDialIntoSilence(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		e := w.endpoint(w.sourceConfig(testIdentity(t, "branch-lyon"), 2))
+		defer e.Close()
+		began := time.Now()
+		_, err := e.Dial(context.Background(), w.peer())
+		if classOf(err) != Dropped {
+			t.Errorf("got %v, want dropped", err)
+		}
+		if took := time.Since(began); took > dialTimeout {
+			t.Errorf("took %v", took)
+		}
+	})
+}

@@ -1,0 +1,7 @@
+//go:build !linux && !windows
+
+package quicx
+
+import "syscall"
+
+var errTooLong error = syscall.EMSGSIZE

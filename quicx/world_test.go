@@ -1,0 +1,253 @@
+package quicx
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quic-go/quic-go/testutils/simnet"
+)
+
+// A world is a simulated WAN with one target, in fake time. Each uplink of the
+// source has its own local addresses, and can be cut.
+type world struct {
+	t   *testing.T
+	net *simnet.Simnet
+	wan *wan
+
+	targetAddr *net.UDPAddr
+	identity   *Identity // of the target
+	stateDir   string
+
+	mu     sync.Mutex
+	events []Event
+}
+
+const oneWay = 25 * time.Millisecond
+
+// inWorld runs f in a world of its own, in a bubble of fake time.
+func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, wan: &wan{cut: make(map[string]bool)}, identity: testIdentity(t, "dr-paris"),
+			stateDir: t.TempDir(), targetAddr: udpAddr("203.0.113.1", 7443)}
+		w.net = &simnet.Simnet{Router: w.wan}
+		f(t, w)
+	})
+}
+
+func testIdentity(t testing.TB, name string) *Identity {
+	t.Helper()
+	id, err := newIdentity(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func udpAddr(ip string, port int) *net.UDPAddr {
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), uint16(port)))
+}
+
+// A wan delivers datagrams between nodes, unless the path is cut: a path is the
+// source's IP address, in both directions.
+type wan struct {
+	simnet.PerfectRouter
+	mu    sync.Mutex
+	cut   map[string]bool
+	tap   func(simnet.Packet)
+	alter func(simnet.Packet) (simnet.Packet, bool)
+}
+
+func (w *wan) SendPacket(p simnet.Packet) error {
+	w.mu.Lock()
+	from, to := p.From.(*net.UDPAddr).IP.String(), p.To.(*net.UDPAddr).IP.String()
+	drop := w.cut[from] || w.cut[to]
+	tap, alter := w.tap, w.alter
+	w.mu.Unlock()
+	if tap != nil {
+		tap(p)
+	}
+	if drop {
+		return nil
+	}
+	if alter != nil {
+		var ok bool
+		if p, ok = alter(p); !ok {
+			return nil
+		}
+	}
+	return w.PerfectRouter.SendPacket(p)
+}
+
+// set cuts or restores the paths of these addresses.
+func (w *wan) set(cut bool, ips ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ip := range ips {
+		w.cut[ip] = cut
+	}
+}
+
+// node makes a socket at an address. It runs once the test ends or closes it.
+func (w *world) node(addr *net.UDPAddr) net.PacketConn {
+	link := &simnet.SimulatedLink{Latency: oneWay, UploadPacket: w.wan}
+	conn := simnet.NewBlockingSimConn(addr, link)
+	w.wan.AddNode(addr, link)
+	link.Start()
+	return &node{PacketConn: conn, link: link}
+}
+
+// A node takes its link down with it.
+type node struct {
+	net.PacketConn
+	link   *simnet.SimulatedLink
+	closed sync.Once
+}
+
+func (n *node) Close() error {
+	n.closed.Do(func() {
+		n.PacketConn.Close()
+		n.link.Close()
+	})
+	return nil
+}
+
+func (n *node) SetReadBuffer(int) error  { return nil }
+func (n *node) SetWriteBuffer(int) error { return nil }
+
+// uplinkIP is the address of the source's uplink i.
+func uplinkIP(i int) string { return netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)}).String() }
+
+var uplinkNames = []string{"fibre", "lte", "dsl"}
+
+// sourceConfig describes a source with n uplinks.
+func (w *world) sourceConfig(id *Identity, n int) Config {
+	var mu sync.Mutex
+	port := 5000
+	cfg := Config{Identity: id, OnEvent: w.note}
+	for i := range n {
+		cfg.Uplinks = append(cfg.Uplinks, Uplink{Name: uplinkNames[i], Bind: uplinkIP(i)})
+	}
+	cfg.Sockets = func(u Uplink) (net.PacketConn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		port++
+		return w.node(udpAddr(u.Bind, port)), nil
+	}
+	return cfg
+}
+
+func (w *world) endpoint(cfg Config) *Endpoint {
+	w.t.Helper()
+	e, err := NewEndpoint(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
+}
+
+// target starts a target that lets peers in.
+func (w *world) target(peers ...*Identity) *Listener {
+	w.t.Helper()
+	return w.targetWith(ListenConfig{}, peers...)
+}
+
+func (w *world) targetWith(cfg ListenConfig, peers ...*Identity) *Listener {
+	w.t.Helper()
+	cfg.Identity, cfg.StateDir, cfg.OnEvent = w.identity, w.stateDir, w.note
+	cfg.Conn = w.node(w.targetAddr)
+	for _, p := range peers {
+		cfg.Peers = append(cfg.Peers, Peer{Name: p.Name, Pin: p.Pin()})
+	}
+	l, err := Listen(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l
+}
+
+// peer is the target as a source knows it.
+func (w *world) peer() Peer {
+	return Peer{Name: w.identity.Name, Addresses: []string{w.targetAddr.String()}, Pin: w.identity.Pin()}
+}
+
+func (w *world) note(e Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+}
+
+// texts returns what the events of these kinds said.
+func (w *world) texts(kinds ...EventKind) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var texts []string
+	for _, e := range w.events {
+		for _, k := range kinds {
+			if e.Kind == k {
+				texts = append(texts, e.Text)
+			}
+		}
+	}
+	return texts
+}
+
+// echo accepts links and streams and sends back what comes, until the listener
+// is closed. It returns a function that waits for the end.
+func echo(l *Listener) (wait func()) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			link, err := l.Accept(context.Background())
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				for {
+					s, err := link.AcceptStream(context.Background())
+					if err != nil {
+						return
+					}
+					wg.Go(func() {
+						io.Copy(s, s)
+						s.Close()
+					})
+				}
+			})
+		}
+	})
+	return wg.Wait
+}
+
+// say writes text to a new stream and returns what comes back.
+func say(ctx context.Context, l *Link, text string) (string, error) {
+	s, err := l.OpenStream(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	if _, err := io.WriteString(s, text); err != nil {
+		return "", err
+	}
+	if err := s.CloseWrite(); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(s)
+	return string(b), err
+}
+
+// classOf returns the class of a link's error, 0 if it is none.
+func classOf(err error) Class {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class
+	}
+	return 0
+}
