@@ -241,7 +241,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		u.Err = errors.New("there is no such socket")
 		u.tip = "start the appliance with wanrep serve, or name its file with --config or its socket with --socket"
 	case errors.Is(err, fs.ErrPermission):
-		u.Err = errors.New("permission denied")
+		u.Err = fs.ErrPermission
 		u.tip = "use the account that runs the appliance, or join the group that owns the socket (usually wanrep)"
 	case isRefused(err):
 		u.Err = errors.New("the appliance that made it is gone")

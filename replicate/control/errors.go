@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 )
 
@@ -73,6 +74,9 @@ func (e *UnreachableError) Error() string {
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Forbidden tells that the socket is there, and this account may not open it.
+func (e *UnreachableError) Forbidden() bool { return errors.Is(e.Err, fs.ErrPermission) }
 
 // Hint says why it may be so and what to do.
 func (e *UnreachableError) Hint() string { return e.tip }

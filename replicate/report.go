@@ -1,0 +1,85 @@
+package replicate
+
+import (
+	"slices"
+	"time"
+
+	"wanrep/diskio"
+	"wanrep/replicate/progress"
+)
+
+// ReportSchema names the form of Report in JSON.
+const ReportSchema = "wanrep.run/1"
+
+// A Report is what a run did. Sizes are bytes, durations seconds.
+type Report struct {
+	Schema   string              `json:"schema"`
+	Job      string              `json:"job"`
+	Outcome  string              `json:"outcome"` // "committed", "parked" or "failed"
+	Error    *string             `json:"error"`
+	Duration float64             `json:"duration"`
+	Link     progress.LinkTotals `json:"link"`
+	VMs      []VMReport          `json:"vms"`
+}
+
+// A VMReport is what a run did with one VM.
+type VMReport struct {
+	VM      string       `json:"vm"`
+	Point   string       `json:"point"`
+	Base    *string      `json:"base"`
+	Outcome string       `json:"outcome"`
+	Error   *string      `json:"error"`
+	Disks   []DiskReport `json:"disks"`
+}
+
+// A DiskReport is what a run did with one disk.
+type DiskReport struct {
+	Disk        string `json:"disk"`
+	VirtualSize int64  `json:"virtual_size"`
+	progress.DiskTotals
+	// Root is empty unless the VM's disks were all sent.
+	Root string `json:"root"`
+}
+
+// report says how the run went. A run is committed if all its VMs are; it is
+// parked if none failed, but some wait for the next run.
+func (r *run) report() (Report, error) {
+	rep := Report{
+		Schema: ReportSchema, Job: r.job.Name, Outcome: outcomeCommitted,
+		Duration: time.Since(r.began).Seconds(), Link: r.attacher.Totals(), VMs: []VMReport{},
+	}
+	var first error
+	for _, v := range r.vms {
+		rep.VMs = append(rep.VMs, v.report())
+		if worse(v.outcome, rep.Outcome) {
+			rep.Outcome, first = v.outcome, v.err
+		}
+	}
+	rep.Error = text(first)
+	return rep, first
+}
+
+// worse orders outcomes.
+func worse(a, b string) bool {
+	order := []string{outcomeCommitted, outcomeParked, outcomeFailed}
+	return slices.Index(order, a) > slices.Index(order, b)
+}
+
+func (v *vmRun) report() VMReport {
+	rep := VMReport{VM: v.name, Point: v.point, Outcome: v.outcome, Error: text(v.err), Disks: []DiskReport{}}
+	if v.base != "" {
+		rep.Base = &v.base
+	}
+	for _, d := range v.disks {
+		rep.Disks = append(rep.Disks, DiskReport{Disk: d.name, VirtualSize: d.size(), DiskTotals: d.report(), Root: d.rootText})
+	}
+	return rep
+}
+
+func text(err error) *string {
+	if err == nil {
+		return nil
+	}
+	s := diskio.Printable(err.Error())
+	return &s
+}

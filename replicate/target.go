@@ -1,0 +1,192 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"wanrep/diskio/durable"
+	"wanrep/replicate/progress"
+	"wanrep/replicate/wire"
+	"wanrep/resume"
+)
+
+// TargetConfig is what a target works with. All fields are needed.
+type TargetConfig struct {
+	Name     string
+	Software string // version, told to sources
+	Store    *resume.Store
+	Board    *progress.Board
+	Log      *slog.Logger
+}
+
+// maxLinks is how many links a target serves at once. A source needs one for each
+// job that runs, so hundreds of branches fit.
+const maxLinks = 256
+
+// A Target receives the points of its sources.
+type Target struct {
+	cfg TargetConfig
+
+	mu sync.Mutex
+	// holders are the links that have a part open, by VM.
+	holders map[vmKey]*holder
+	// kept counts the committed points of each VM.
+	kept map[vmKey]kept
+}
+
+// kept is what a VM has in the store.
+type kept struct {
+	points int
+	newest time.Time
+}
+
+type vmKey struct{ source, vm string }
+
+// A holder is the one link that may write to a VM's part.
+type holder struct {
+	// fence ends the holder's writing for good; done is closed when it has ended.
+	fence func()
+	done  chan struct{}
+}
+
+// NewTarget shows what the store holds.
+func NewTarget(cfg TargetConfig) *Target {
+	t := &Target{cfg: cfg, holders: map[vmKey]*holder{}, kept: map[vmKey]kept{}}
+	t.showStore()
+	return t
+}
+
+// Serve serves the links that accept returns, until ctx ends or accept fails.
+// Before it returns, every link is closed and every part is parked.
+func (t *Target) Serve(ctx context.Context, accept func(context.Context) (Link, error)) error {
+	var links sync.WaitGroup
+	defer links.Wait()
+	places := make(chan struct{}, maxLinks)
+	for {
+		link, err := accept(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept a link: %w", err)
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			link.Close(CloseBusy, "too many links")
+			continue
+		}
+		links.Go(func() {
+			defer func() { <-places }()
+			t.serveLink(ctx, link)
+		})
+	}
+}
+
+// take makes a link the holder of a VM. It fences the link that has been, which is
+// dead or about to be, and waits until that one writes no more.
+func (t *Target) take(ctx context.Context, key vmKey, fence func()) (release func(), err error) {
+	mine := &holder{fence: fence, done: make(chan struct{})}
+	for {
+		t.mu.Lock()
+		other := t.holders[key]
+		if other == nil {
+			t.holders[key] = mine
+			t.mu.Unlock()
+			return func() { t.release(key, mine) }, nil
+		}
+		t.mu.Unlock()
+		other.fence()
+		select {
+		case <-other.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (t *Target) release(key vmKey, h *holder) {
+	t.mu.Lock()
+	delete(t.holders, key)
+	t.mu.Unlock()
+	close(h.done)
+}
+
+// showStore counts the store's points and puts them on the board.
+func (t *Target) showStore() {
+	points, err := t.cfg.Store.List()
+	if err != nil {
+		t.cfg.Log.Error("list the store", "err", err)
+		return
+	}
+	for _, p := range points {
+		switch p.State {
+		case resume.StateCommitted:
+			t.keep(vmKey{p.Source, p.VM}, p.Time)
+			continue
+		case resume.StateDamaged:
+			t.cfg.Board.Event(progress.Event{Level: progress.Error, VM: p.VM, Text: "point " + p.Point + " is damaged: its manifest can't be read"})
+			continue
+		}
+		t.cfg.Board.VM(p.Source, p.VM, func(b *progress.VM) {
+			b.State, b.Point, b.Because = progress.Parked, p.Point, "waits for its source"
+		})
+		for _, d := range p.Disks {
+			t.cfg.Board.Disk(p.Source, p.VM, d.Disk, func(b *progress.Disk) {
+				b.State, b.VirtualSize, b.Offset, b.Durable = progress.Parked, d.VirtualSize, d.Durable, d.Durable
+			})
+		}
+	}
+}
+
+// keep counts one more committed point of a VM.
+func (t *Target) keep(key vmKey, at time.Time) {
+	t.mu.Lock()
+	k := t.kept[key]
+	k.points++
+	k.newest = later(k.newest, at)
+	t.kept[key] = k
+	t.mu.Unlock()
+	t.cfg.Board.VM(key.source, key.vm, func(b *progress.VM) {
+		b.Points, b.Newest = k.points, k.newest
+		if b.State == progress.NotStarted {
+			b.State = progress.Committed
+		}
+	})
+}
+
+// known returns how many points a VM has, and when the newest was committed, in
+// Unix seconds.
+func (t *Target) known(key vmKey) (points int, newest int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.kept[key]
+	if k.points > 0 {
+		newest = k.newest.Unix()
+	}
+	return k.points, newest
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// codeOf returns the code of Refused for an error of the store.
+func codeOf(err error) string {
+	switch {
+	case errors.Is(err, durable.ErrFull):
+		return wire.CodeFull
+	case errors.Is(err, resume.ErrDigest):
+		return wire.CodeDigest
+	case errors.Is(err, resume.ErrBusy):
+		return wire.CodeBusy
+	}
+	return wire.CodeStore
+}

@@ -1,0 +1,242 @@
+package ladder
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"wanrep/diskio"
+	"wanrep/replicate"
+	"wanrep/replicate/progress"
+)
+
+func twoDisks() map[string]*memoryDisk {
+	return map[string]*memoryDisk{"data": newDisk(200, 1), "os": newDisk(40, 2)}
+}
+
+func TestRunWithoutTrouble(t *testing.T) {
+	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+		report, err := s.source.Run(t.Context(), "nightly")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.checkReplica()
+		for _, d := range report.VMs[0].Disks {
+			size := s.disks[d.Disk].Size()
+			if d.Data+d.SkippedZero != size || d.Resent != 0 || d.Root == "" {
+				t.Errorf("disk %s: %+v of %d bytes", d.Disk, d, size)
+			}
+		}
+		if report.Outcome != "committed" || report.VMs[0].Point == "" {
+			t.Errorf("report %+v", report)
+		}
+	})
+}
+
+func TestCuts(t *testing.T) {
+	tests := []struct {
+		name   string
+		after  int64 // bytes carried
+		outage time.Duration
+		dials  int // attempts, at the most
+	}{
+		{"three seconds", 3 << 20, 3 * time.Second, 1},
+		{"a minute", 3 << 20, time.Minute, 7},
+		{"ten minutes", 1 << 20, 10 * time.Minute, 43},
+		{"almost the whole window", 5 << 20, 29*time.Minute + 40*time.Second, 122},
+		{"right after the handshake", 20 << 10, 2 * time.Minute, 12},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+				s.router.cutAfter(test.after, test.outage)
+				report, err := s.source.Run(t.Context(), "nightly")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.checkReplica()
+				if s.attempts > test.dials {
+					t.Errorf("%d attempts, want at most %d", s.attempts, test.dials)
+				}
+				for _, d := range report.VMs[0].Disks {
+					if d.Resent > 6<<20 {
+						t.Errorf("disk %s: %d bytes were sent twice", d.Disk, d.Resent)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestParkAndComplete(t *testing.T) {
+	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+		began := time.Now()
+		s.router.cutAfter(4<<20, 10*time.Hour)
+		report, err := s.source.Run(t.Context(), "nightly")
+		if !errors.Is(err, replicate.ErrRedialSpent) || report.Outcome != "parked" {
+			t.Fatalf("outcome %q and error %v, want parked for the spent window", report.Outcome, err)
+		}
+		if took := time.Since(began); took < 30*time.Minute || took > 31*time.Minute {
+			t.Errorf("parked after %v, want about 30 minutes", took)
+		}
+		point := report.VMs[0].Point
+		durable := s.durableAtTarget()
+		if durable["data"] == 0 {
+			t.Fatal("nothing was durable when the point was parked")
+		}
+
+		s.router.heal()
+		read := s.disks["data"].read
+		report, err = s.source.Run(t.Context(), "nightly")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := report.VMs[0].Point; got != point {
+			t.Errorf("the next run completed point %s, want the parked %s", got, point)
+		}
+		s.checkReplica()
+		for _, d := range report.VMs[0].Disks {
+			if rest := s.disks[d.Disk].Size() - durable[d.Disk]; d.Data > rest {
+				t.Errorf("disk %s: %d bytes were sent, but only %d were missing", d.Disk, d.Data, rest)
+			}
+		}
+		if again := s.disks["data"].read - read; again < s.disks["data"].Size() {
+			t.Errorf("the source proved only %d bytes of the disk it had sent before", again)
+		}
+	})
+}
+
+// durableAtTarget is what the target's board says of each disk.
+func (s *sim) durableAtTarget() map[string]int64 {
+	offsets := map[string]int64{}
+	for _, vm := range s.board.Status().VMs {
+		for _, d := range vm.Disks {
+			offsets[d.Disk] = d.Durable
+		}
+	}
+	return offsets
+}
+
+func TestFlapsWithProgressGoOnForHours(t *testing.T) {
+	bubble(t, map[string]*memoryDisk{"data": newDisk(600, 1)}, func(t *testing.T, s *sim) {
+		// The line carries 3 MiB, then is gone for 20 minutes, again and again.
+		var since time.Time
+		next := int64(3 << 20)
+		s.router.down = func(carried int64) bool {
+			if carried < next {
+				return false
+			}
+			if since.IsZero() {
+				since = time.Now()
+			}
+			if time.Since(since) < 20*time.Minute {
+				return true
+			}
+			since, next = time.Time{}, carried+3<<20
+			return false
+		}
+		began := time.Now()
+		if _, err := s.source.Run(t.Context(), "nightly"); err != nil {
+			t.Fatal(err)
+		}
+		s.checkReplica()
+		if took := time.Since(began); took < 2*time.Hour {
+			t.Errorf("done after %v, but the outages alone were longer", took)
+		}
+	})
+}
+
+func TestInterruptParks(t *testing.T) {
+	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s.router.cutAfter(3<<20, time.Minute)
+		time.AfterFunc(30*time.Second, cancel)
+		report, err := s.source.Run(ctx, "nightly")
+		if !errors.Is(err, replicate.ErrInterrupted) || report.Outcome != "parked" {
+			t.Fatalf("outcome %q and error %v, want parked and interrupted", report.Outcome, err)
+		}
+		time.Sleep(2 * time.Minute)
+		again, err := s.source.Run(t.Context(), "nightly")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.VMs[0].Point != report.VMs[0].Point {
+			t.Errorf("point %s, want %s", again.VMs[0].Point, report.VMs[0].Point)
+		}
+		s.checkReplica()
+	})
+}
+
+func TestChangedDiskFailsItsVM(t *testing.T) {
+	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+		s.router.cutAfter(3<<20, time.Minute)
+		time.AfterFunc(30*time.Second, func() {
+			s.disks["data"].mu.Lock()
+			s.disks["data"].version++
+			s.disks["data"].mu.Unlock()
+		})
+		report, err := s.source.Run(t.Context(), "nightly")
+		var changed *diskio.ChangedError
+		if !errors.As(err, &changed) || report.Outcome != "failed" {
+			t.Fatalf("outcome %q and error %v, want failed for a changed disk", report.Outcome, err)
+		}
+		for _, vm := range s.board.Status().VMs {
+			if vm.Points != 0 {
+				t.Errorf("the target committed %d points of a changed disk", vm.Points)
+			}
+		}
+	})
+}
+
+func TestFullTargetIsNoOutage(t *testing.T) {
+	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+		s.fs.SetSpace(70 << 20)
+		began := time.Now()
+		report, err := s.source.Run(t.Context(), "nightly")
+		var refused *replicate.RefusedError
+		if !errors.As(err, &refused) || refused.Code != "full" || report.Outcome != "failed" {
+			t.Fatalf("outcome %q and error %v, want failed because the target is full", report.Outcome, err)
+		}
+		if took := time.Since(began); took > time.Minute || s.attempts > 1 {
+			t.Errorf("took %v and %d attempts: a full target went down the ladder", took, s.attempts)
+		}
+		s.fs.SetSpace(1 << 40)
+		again, err := s.source.Run(t.Context(), "nightly")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again.VMs[0].Point != report.VMs[0].Point {
+			t.Errorf("point %s, want %s", again.VMs[0].Point, report.VMs[0].Point)
+		}
+		s.checkReplica()
+	})
+}
+
+func TestBoardTellsOfTheOutage(t *testing.T) {
+	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+		s.router.cutAfter(3<<20, 5*time.Minute)
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.source.Run(t.Context(), "nightly")
+			done <- err
+		}()
+		time.Sleep(3 * time.Minute)
+		vm := s.sources.Status().VMs[0]
+		if vm.State != progress.Stalled || vm.Because == "" {
+			t.Errorf("during the outage the VM is %q because %q, want stalled and a reason", vm.State, vm.Because)
+		}
+		for _, d := range vm.Disks {
+			if d.State != progress.Complete && !strings.Contains(d.Because, "continues at") {
+				t.Errorf("disk %s is %q because %q, want where it continues", d.Disk, d.State, d.Because)
+			}
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if vm := s.sources.Status().VMs[0]; vm.State != progress.Committed || vm.Newest.IsZero() {
+			t.Errorf("at the end the VM is %q, newest point %v", vm.State, vm.Newest)
+		}
+	})
+}

@@ -1,0 +1,403 @@
+package ladder
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quic-go/quic-go/testutils/simnet"
+
+	"wanrep/diskio"
+	"wanrep/diskio/durable"
+	"wanrep/diskio/durable/crashfs"
+	"wanrep/quicx"
+	"wanrep/replicate"
+	"wanrep/replicate/progress"
+	"wanrep/resume"
+)
+
+// A sim is two whole appliances, with real QUIC between them, in a bubble of fake
+// time: half an hour of outage takes milliseconds. The target's disk is in memory
+// and can crash.
+type sim struct {
+	t      *testing.T
+	router *router
+	net    *simnet.Simnet
+
+	fs       *crashfs.FS
+	board    *progress.Board // the target's
+	source   *replicate.Source
+	sources  *progress.Board
+	disks    map[string]*memoryDisk
+	endpoint *quicx.Endpoint
+	redialer *quicx.Redialer
+	attempts int
+
+	stopTarget func()
+	targetID   *quicx.Identity
+	sourceID   *quicx.Identity
+}
+
+var targetAddr = &net.UDPAddr{IP: net.IPv4(10, 0, 0, 2).To4(), Port: 7443}
+
+// router carries datagrams unless the line is cut.
+type router struct {
+	simnet.PerfectRouter
+	mu sync.Mutex
+	// down says whether the line is cut. It is asked for every datagram with the
+	// bytes carried towards the target so far.
+	down    func(carried int64) bool
+	carried int64
+}
+
+func (r *router) SendPacket(p simnet.Packet) error {
+	r.mu.Lock()
+	cut := r.down != nil && r.down(r.carried)
+	if to, ok := p.To.(*net.UDPAddr); ok && to.Port == targetAddr.Port && !cut {
+		r.carried += int64(len(p.Data))
+	}
+	r.mu.Unlock()
+	if cut {
+		return nil
+	}
+	return r.PerfectRouter.SendPacket(p)
+}
+
+// cutAfter cuts the line once n bytes went over, for a time.
+func (r *router) cutAfter(n int64, outage time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var since time.Time
+	r.down = func(carried int64) bool {
+		if carried < n {
+			return false
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		return time.Since(since) < outage
+	}
+}
+
+func (r *router) heal() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = nil
+}
+
+// newSim starts both appliances. It must be called in a bubble.
+func newSim(t *testing.T, disks map[string]*memoryDisk) *sim {
+	s := &sim{t: t, router: &router{}, fs: crashfs.New(), disks: disks}
+	s.net = &simnet.Simnet{Router: s.router}
+	line := simnet.NodeBiDiLinkSettings{Latency: 20 * time.Millisecond}
+	targetConn := s.net.NewEndpoint(targetAddr, line)
+	sockets := []net.PacketConn{
+		s.net.NewEndpoint(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1).To4(), Port: 4001}, line),
+		s.net.NewEndpoint(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1).To4(), Port: 4002}, line),
+	}
+	if err := s.net.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.targetID, s.sourceID = identity(t, "dr"), identity(t, "branch")
+	s.startTarget(targetConn)
+	s.startSource(sockets)
+	return s
+}
+
+func identity(t *testing.T, name string) *quicx.Identity {
+	id, err := quicx.CreateIdentity(t.TempDir(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func (s *sim) startTarget(conn net.PacketConn) {
+	listener, err := quicx.Listen(quicx.ListenConfig{
+		Identity: s.targetID, Conn: conn, Peers: []quicx.Peer{{Name: "branch", Pin: s.sourceID.Pin()}},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	store := s.openStore(s.fs)
+	s.board = progress.NewBoard("target", "dr", "test")
+	target := replicate.NewTarget(replicate.TargetConfig{Name: "dr", Software: "test", Store: store, Board: s.board, Log: quiet})
+	ctx, cancel := context.WithCancel(s.t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- target.Serve(ctx, func(ctx context.Context) (replicate.Link, error) {
+			l, err := listener.Accept(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return link{l}, nil
+		})
+	}()
+	s.stopTarget = func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("the target ended: %v", err)
+		}
+		listener.Close()
+		store.Close()
+	}
+}
+
+func (s *sim) openStore(fs durable.FS) *resume.Store {
+	store, err := resume.Open(fs, resume.Config{Format: plainFormat{}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return store
+}
+
+func (s *sim) startSource(sockets []net.PacketConn) {
+	var err error
+	s.endpoint, err = quicx.NewEndpoint(quicx.Config{
+		Identity: s.sourceID, TicketDir: s.t.TempDir(), IdleTimeout: 10 * time.Second,
+		Sockets: func(quicx.Uplink) (net.PacketConn, error) {
+			if len(sockets) == 0 {
+				return nil, errors.New("no more sockets")
+			}
+			next := sockets[0]
+			sockets = sockets[1:]
+			return next, nil
+		},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var vm replicate.VM
+	vm.Name = "sql01"
+	for _, name := range []string{"data", "logs", "os"} {
+		if _, ok := s.disks[name]; ok {
+			vm.Disks = append(vm.Disks, replicate.Disk{Name: name, Path: name})
+		}
+	}
+	s.sources = progress.NewBoard("source", "branch", "test")
+	s.source, err = replicate.NewSource(replicate.SourceConfig{
+		Name: "branch", Software: "test", Board: s.sources, Log: quiet,
+		VMs:  []replicate.VM{vm},
+		Jobs: []replicate.Job{{Name: "nightly", Peer: "dr", VMs: []string{"sql01"}}},
+		Open: func(_ context.Context, path string) (replicate.Snapshot, replicate.Geometry, error) {
+			return s.disks[path], replicate.Geometry{LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
+		},
+		Attach: s.attach,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *sim) attach(string) (replicate.Attacher, error) {
+	peer := quicx.Peer{Name: "dr", Addresses: []string{targetAddr.String()}, Pin: s.targetID.Pin()}
+	s.redialer = s.endpoint.Redialer(peer, quicx.Redial{}, func(a quicx.Attempt) {
+		if a.Err == nil {
+			s.attempts++
+		}
+	})
+	return attacher{s.redialer}, nil
+}
+
+// close ends both appliances; a goroutine that stays fails the bubble.
+func (s *sim) close() {
+	s.stopTarget()
+	s.endpoint.Close()
+	s.net.Close()
+}
+
+// checkReplica compares every disk of the newest committed point with the source.
+func (s *sim) checkReplica() {
+	s.t.Helper()
+	store, err := resume.OpenReadOnly(s.fs, resume.Config{Format: plainFormat{}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	points, err := store.List()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if len(points) != 1 || points[0].State != resume.StateCommitted {
+		s.t.Fatalf("the store has %+v, want one committed point", points)
+	}
+	for name, disk := range s.disks {
+		content, err := store.OpenDisk(points[0], name)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		got := make([]byte, disk.Size())
+		if _, err := content.ReadAt(got, 0); err != nil && err != io.EOF {
+			s.t.Fatal(err)
+		}
+		if !bytes.Equal(got, disk.content) {
+			s.t.Errorf("disk %s of the replica differs from the source", name)
+		}
+		content.Close()
+	}
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// link and attacher are quicx behind the engine's interfaces.
+type link struct{ *quicx.Link }
+
+func (l link) OpenStream(ctx context.Context) (replicate.Stream, error) {
+	s, err := l.Link.OpenStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return stream{s}, nil
+}
+
+func (l link) AcceptStream(ctx context.Context) (replicate.Stream, error) {
+	s, err := l.Link.AcceptStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return stream{s}, nil
+}
+
+type stream struct{ *quicx.Stream }
+
+func (s stream) Abort() { s.Stream.Abort(0) }
+
+type attacher struct{ r *quicx.Redialer }
+
+func (a attacher) Attach(ctx context.Context, progressed bool) (replicate.Link, error) {
+	l, err := a.r.Attach(ctx, progressed)
+	if errors.Is(err, quicx.ErrRedialSpent) {
+		return nil, fmt.Errorf("%w: %w", replicate.ErrRedialSpent, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return link{l}, nil
+}
+
+func (a attacher) Totals() progress.LinkTotals { return progress.LinkTotals{} }
+func (a attacher) Close() error                { return nil }
+
+// A memoryDisk is a snapshot in memory that can be written to, as no snapshot may.
+type memoryDisk struct {
+	mu      sync.Mutex
+	content []byte
+	version int
+	read    int64 // bytes, ever
+}
+
+// newDisk makes a disk of blocks of which every third is zeros.
+func newDisk(blocks int, seed uint64) *memoryDisk {
+	d := &memoryDisk{content: make([]byte, blocks*diskio.BlockBytes)}
+	r := rand.New(rand.NewPCG(seed, 1))
+	for b := range blocks {
+		if b%3 == 2 {
+			continue
+		}
+		block := d.content[b*diskio.BlockBytes:][:diskio.BlockBytes]
+		for i := range block {
+			block[i] = byte(r.Uint32())
+		}
+	}
+	return d
+}
+
+func (d *memoryDisk) ReadAt(p []byte, off int64) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.read += int64(len(p))
+	return copy(p, d.content[off:]), nil
+}
+
+func (d *memoryDisk) Size() int64 { return int64(len(d.content)) }
+
+func (d *memoryDisk) NextData(off int64) (int64, int64, error) {
+	if off >= d.Size() {
+		return 0, 0, io.EOF
+	}
+	return off, d.Size() - off, nil
+}
+
+func (d *memoryDisk) Identity() (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return fmt.Sprintf("version %d", d.version), nil
+}
+
+func (d *memoryDisk) Check() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.version != 0 {
+		return &diskio.ChangedError{Path: "disk", What: "version"}
+	}
+	return nil
+}
+
+func (d *memoryDisk) Close() error { return nil }
+
+// plainFormat stores a disk as its bytes behind one byte that says whether it is
+// whole.
+type plainFormat struct{}
+
+type plainFile struct{ f durable.File }
+
+func (plainFormat) Extension() string { return ".plain" }
+
+func (plainFormat) Create(f durable.File, s resume.DiskSpec) (resume.DiskFile, error) {
+	return plainFile{f}, f.Truncate(1 + s.Size)
+}
+
+func (plainFormat) Reopen(f durable.File, s resume.DiskSpec, keep int64) (resume.DiskFile, error) {
+	if err := f.Truncate(1 + keep); err != nil {
+		return nil, err
+	}
+	return plainFile{f}, f.Truncate(1 + s.Size)
+}
+
+func (plainFormat) Open(fsys durable.FS, name string) (resume.Content, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return plainContent{io.NewSectionReader(f, 1, info.Size()-1), f}, nil
+}
+
+func (p plainFile) WriteAt(b []byte, off int64) (int, error) { return p.f.WriteAt(b, 1+off) }
+func (p plainFile) Flush() error                             { return nil }
+func (p plainFile) Seal() error                              { _, err := p.f.WriteAt([]byte{1}, 0); return err }
+
+type plainContent struct {
+	*io.SectionReader
+	f durable.File
+}
+
+func (c plainContent) NextData(off int64) (int64, int64, error) {
+	if off >= c.Size() {
+		return 0, 0, io.EOF
+	}
+	return off, c.Size() - off, nil
+}
+
+func (c plainContent) Close() error { return c.f.Close() }
+
+// bubble runs a test in fake time.
+func bubble(t *testing.T, disks map[string]*memoryDisk, f func(t *testing.T, s *sim)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, disks)
+		defer s.close()
+		f(t, s)
+	})
+}
