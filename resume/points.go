@@ -1,0 +1,258 @@
+package resume
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+
+	"wanrep/diskio"
+)
+
+// States of a Point.
+const (
+	StateCommitted = "committed"
+	StatePart      = "part" // being received, or waiting for its source
+	// StateDamaged is a committed point whose manifest can't be read. Source and
+	// VM are then the names of its directories.
+	StateDamaged = "damaged"
+)
+
+// A Point is a restore point, or a part of one. In JSON it is an element of
+// wanrep.points/1.
+type Point struct {
+	Source string      `json:"source"`
+	VM     string      `json:"vm"`
+	Point  string      `json:"point"`
+	Base   string      `json:"base"` // null in JSON for a point that stands alone
+	Time   time.Time   `json:"time"` // committed, or begun for a part
+	State  string      `json:"state"`
+	Disks  []PointDisk `json:"disks"`
+}
+
+// A PointDisk is one disk of a Point. Sizes are bytes.
+type PointDisk struct {
+	Disk        string `json:"disk"`
+	VirtualSize int64  `json:"virtual_size"`
+	Stored      int64  `json:"stored"`  // what its file takes
+	Durable     int64  `json:"durable"` // all below this offset is here
+	Root        string `json:"root"`    // null in JSON until the disk is complete
+}
+
+// MarshalJSON writes null for what is not there.
+func (p Point) MarshalJSON() ([]byte, error) {
+	type plain Point
+	if p.Disks == nil {
+		p.Disks = []PointDisk{}
+	}
+	return json.Marshal(struct {
+		plain
+		Base *string `json:"base"`
+	}{plain(p), orNull(p.Base)})
+}
+
+// MarshalJSON writes null for what is not there.
+func (d PointDisk) MarshalJSON() ([]byte, error) {
+	type plain PointDisk
+	return json.Marshal(struct {
+		plain
+		Root *string `json:"root"`
+	}{plain(d), orNull(d.Root)})
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// pointDir returns the directory of a committed point.
+func pointDir(source, vm, point string) (string, error) {
+	dir, err := vmDir(source, vm)
+	if err != nil {
+		return "", err
+	}
+	if _, ok := pointNumber(point); !ok {
+		return "", fmt.Errorf("%q: %w", diskio.Printable(point), ErrNoPoint)
+	}
+	return path.Join(dir, pointsName, point), nil
+}
+
+// List returns the points and parts of all VMs, those of one VM in their order.
+func (s *Store) List() ([]Point, error) {
+	dirs, err := s.vmDirs()
+	if err != nil {
+		return nil, err
+	}
+	var list []Point
+	for _, dir := range dirs {
+		// Parts first: one that is committed meanwhile is then seen as a point too
+		// and not missed.
+		part, err := s.listPart(dir)
+		if err != nil {
+			return nil, err
+		}
+		points, err := s.listPoints(dir)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, points...)
+		if part != nil && (len(points) == 0 || points[len(points)-1].Point < part.Point) {
+			list = append(list, *part)
+		}
+	}
+	return list, nil
+}
+
+func (s *Store) listPoints(vmDir string) ([]Point, error) {
+	names, err := s.pointDirs(path.Join(vmDir, pointsName))
+	if err != nil {
+		return nil, err
+	}
+	var list []Point
+	for _, name := range names {
+		m, err := readManifest(s.fsys, path.Join(vmDir, pointsName, name))
+		switch {
+		case err == nil:
+			list = append(list, m.point())
+		case isDamaged(err) || errors.Is(err, fs.ErrNotExist):
+			s.cfg.Log.Warn("point is damaged", "point", name, "err", err)
+			list = append(list, Point{
+				Source: path.Dir(vmDir), VM: path.Base(vmDir), Point: name, State: StateDamaged,
+			})
+		default:
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// listPart returns the part of a VM, or nil.
+func (s *Store) listPart(vmDir string) (*Point, error) {
+	state, err := s.currentPart(vmDir)
+	if err != nil || state == nil {
+		return nil, err
+	}
+	p := Point{
+		Source: state.source, VM: state.vm, Point: state.point, Base: state.base,
+		Time: state.begun, State: StatePart,
+	}
+	for _, d := range state.disks {
+		disk := PointDisk{Disk: d.spec.Name, VirtualSize: d.spec.Size, Durable: d.durable}
+		if d.complete {
+			disk.Root = d.root.String()
+		}
+		file := path.Join(vmDir, partsName, state.point, safeName(d.spec.Name)+s.cfg.Format.Extension())
+		if info, err := s.fsys.Stat(file); err == nil {
+			disk.Stored = info.Size()
+		}
+		p.Disks = append(p.Disks, disk)
+	}
+	return &p, nil
+}
+
+// currentPart returns what is known of a VM's part: from memory, or from its
+// journal in a store that another process may be working on.
+func (s *Store) currentPart(vmDir string) (*partState, error) {
+	if !s.readOnly {
+		return s.partOf(vmDir)
+	}
+	names, err := s.pointDirs(path.Join(vmDir, partsName))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Backward(names) {
+		state, err := readJournal(s.fsys, path.Join(vmDir, partsName, name, journalName))
+		// Without a journal it is not begun yet, or just committed.
+		if errors.Is(err, fs.ErrNotExist) || isDamaged(err) {
+			continue
+		}
+		return state, err
+	}
+	return nil, nil
+}
+
+// partOf returns what is known of a VM's part in memory, or nil.
+func (s *Store) partOf(vmDir string) (*partState, error) {
+	s.mu.Lock()
+	v := s.vms[vmDir]
+	if v == nil {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	part, live, unsure := v.part, v.live, v.unsure
+	s.mu.Unlock()
+	if live != nil {
+		return live.says(), nil
+	}
+	return part, unsure
+}
+
+// Point returns one committed point. It is how a source whose commit was not
+// acknowledged learns that it happened.
+func (s *Store) Point(source, vm, point string) (Point, error) {
+	m, err := s.Manifest(Point{Source: source, VM: vm, Point: point})
+	if err != nil {
+		return Point{}, err
+	}
+	return m.point(), nil
+}
+
+// OpenDisk opens a disk of a committed point for reading.
+func (s *Store) OpenDisk(p Point, disk string) (Content, error) {
+	m, err := s.Manifest(p)
+	if err != nil {
+		return nil, err
+	}
+	d, ok := m.disk(disk)
+	if !ok {
+		return nil, fmt.Errorf("point %s of %s has no disk %q", m.Point, diskio.Printable(m.VM), diskio.Printable(disk))
+	}
+	dir, err := pointDir(m.Source, m.VM, m.Point)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Format.Open(s.fsys, path.Join(dir, d.File))
+}
+
+// A Position is where a VM's part can be continued.
+type Position struct {
+	Point, Base string
+	// Generation counts how often the part was begun. A link that was given an
+	// older one must not write any more.
+	Generation uint64
+	Disks      []DiskPosition
+}
+
+// A DiskPosition is where one disk can be continued.
+type DiskPosition struct {
+	DiskSpec
+	// Durable is the offset below which nothing has to be sent again.
+	Durable  int64
+	Complete bool
+}
+
+// Position returns where the part of a VM can be continued, or ErrNoPart. It
+// changes nothing.
+func (s *Store) Position(source, vm string) (Position, error) {
+	dir, err := vmDir(source, vm)
+	if err != nil {
+		return Position{}, err
+	}
+	state, err := s.currentPart(dir)
+	if err != nil {
+		return Position{}, err
+	}
+	if state == nil {
+		return Position{}, ErrNoPart
+	}
+	p := Position{Point: state.point, Base: state.base, Generation: state.generation}
+	for _, d := range state.disks {
+		p.Disks = append(p.Disks, DiskPosition{DiskSpec: d.spec, Durable: d.durable, Complete: d.complete})
+	}
+	return p, nil
+}

@@ -1,0 +1,464 @@
+package resume_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"testing"
+	"time"
+
+	"wanrep/diskio"
+	"wanrep/diskio/digest"
+	"wanrep/diskio/durable"
+	"wanrep/diskio/durable/crashfs"
+	"wanrep/resume"
+)
+
+// The rig plays a source that sends two points of a VM, over a link that is lost
+// once, with a disk that changes and one that vanishes in between. It notes what
+// the target told it, and holds the target to that after every crash and error.
+
+const (
+	block  = diskio.BlockBytes
+	source = "lyon"
+	vmName = "SQL 01"
+)
+
+// A snapshot is one disk held still at the source.
+type snapshot struct {
+	spec    resume.DiskSpec
+	content []byte
+	root    digest.Sum
+}
+
+// newSnapshot makes a disk from a picture of its blocks: a letter is content, "."
+// is zeros. The last block has only tail bytes.
+func newSnapshot(name, picture string, tail int) snapshot {
+	content := make([]byte, len(picture)*block)
+	tree := digest.NewTree(0)
+	for i, c := range []byte(picture) {
+		b := content[i*block : (i+1)*block]
+		if c != '.' {
+			for j := range b {
+				b[j] = c ^ byte(j>>9) ^ byte(i)
+			}
+		}
+		if i == len(picture)-1 {
+			clear(b[tail:])
+			b = b[:tail]
+		}
+		tree.Add(digest.Block(b))
+	}
+	content = content[:(len(picture)-1)*block+tail]
+	root, err := tree.Root(int64(len(content)))
+	if err != nil {
+		panic(err)
+	}
+	return snapshot{
+		spec: resume.DiskSpec{
+			Name: name, ID: diskio.ID{name[0], 7}, Size: int64(len(content)),
+			LogicalSectorSize: 512, PhysicalSectorSize: 4096, Identity: name + "/" + picture,
+		},
+		content: content, root: root,
+	}
+}
+
+// A phase is what the source wants next.
+type phase struct {
+	disks  []snapshot
+	blocks int  // how many to send before the link is lost
+	commit bool // send all, and commit
+}
+
+var phases = []phase{
+	{disks: []snapshot{
+		newSnapshot("os", "ab.cd", 1536), newSnapshot("Data", "xx..yz", block), newSnapshot("tmp", "t", block),
+	}, blocks: 7},
+	{disks: []snapshot{
+		newSnapshot("os", "ab.cd", 1536), newSnapshot("Data", "x.wwy", block),
+	}, commit: true},
+	{disks: []snapshot{
+		newSnapshot("os", "qb.", 512), newSnapshot("Data", "x.wwy", block),
+	}, commit: true},
+}
+
+// A player is the source. It survives the target's crashes.
+type player struct {
+	format resume.Format
+	phase  int
+	// point is that of the part under way, as far as the source knows.
+	point      string
+	generation uint64
+	// told is how far the target said each disk is, by the snapshot's identity.
+	told map[string]int64
+	// asked are the identities that a Begin named last; a Begin that failed may or
+	// may not have taken effect.
+	asked map[string]bool
+}
+
+func newPlayer(format resume.Format) *player {
+	return &player{format: format, told: map[string]int64{}, asked: map[string]bool{}}
+}
+
+func (p *player) clone() *player {
+	c := *p
+	c.told, c.asked = maps.Clone(p.told), maps.Clone(p.asked)
+	return &c
+}
+
+func (p *player) config() resume.Config {
+	return resume.Config{Format: p.format, Software: "wanrep test", Now: func() time.Time { return time.Unix(1, 0) }}
+}
+
+// A violation is a broken promise.
+type violation struct{ error }
+
+func broken(format string, args ...any) error { return violation{fmt.Errorf(format, args...)} }
+
+func isViolation(err error) bool { return errors.As(err, new(violation)) }
+
+// play opens the store and goes on to the end of the last phase. It returns the
+// first error; a violation if a promise is broken.
+func (p *player) play(fsys durable.FS) error {
+	s, err := resume.Open(fsys, p.config())
+	if err != nil {
+		return err
+	}
+	for err == nil && p.phase < len(phases) {
+		err = p.playPhase(s)
+	}
+	if err == nil {
+		err = p.check(s)
+	}
+	return errors.Join(err, s.Close())
+}
+
+// persist plays on after errors that strike once. It is only the source that goes
+// on; the target's store stays open unless opening it is what went wrong.
+func (p *player) persist(fsys durable.FS) error {
+	var s *resume.Store
+	for attempt := range 6 {
+		var err error
+		if s == nil {
+			if s, err = resume.Open(fsys, p.config()); err != nil {
+				s = nil
+			}
+		}
+		for err == nil && p.phase < len(phases) {
+			err = p.playPhase(s)
+		}
+		if err == nil {
+			err = p.check(s)
+		}
+		switch {
+		case err == nil:
+			return s.Close()
+		case isViolation(err), errors.Is(err, crashfs.ErrCrashed), attempt == 5:
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *player) playPhase(s *resume.Store) error {
+	if err := p.check(s); err != nil {
+		return err
+	}
+	ph := phases[p.phase]
+	if ph.commit && p.point != "" {
+		// The commit may have happened without our hearing of it.
+		_, err := s.Point(source, vmName, p.point)
+		if err == nil {
+			p.advance()
+			return nil
+		}
+		if !errors.Is(err, resume.ErrNoPoint) {
+			return err
+		}
+	}
+	part, err := p.begin(s, ph)
+	if err != nil {
+		return err
+	}
+	err = p.send(part, ph)
+	if err != nil || !ph.commit {
+		err = errors.Join(err, part.Close())
+		if err == nil {
+			p.phase++
+		}
+		return err
+	}
+	if _, err := part.Commit(); err != nil {
+		return err
+	}
+	p.advance()
+	return p.check(s)
+}
+
+// advance goes to the next phase after a commit.
+func (p *player) advance() {
+	p.phase++
+	p.point, p.generation = "", 0
+	clear(p.told)
+	clear(p.asked)
+}
+
+func (p *player) begin(s *resume.Store, ph phase) (*resume.Part, error) {
+	var specs []resume.DiskSpec
+	for _, d := range ph.disks {
+		specs = append(specs, d.spec)
+		p.asked[d.spec.Identity] = true
+	}
+	part, err := s.Begin(source, vmName, specs)
+	if err != nil {
+		return nil, err
+	}
+	if part.Point() == p.point && part.Generation() <= p.generation {
+		return nil, broken("generation %d of point %s was granted after %d", part.Generation(), p.point, p.generation)
+	}
+	if part.Point() < p.point {
+		return nil, broken("point %s was begun after %s", part.Point(), p.point)
+	}
+	p.point, p.generation = part.Point(), part.Generation()
+	// What was begun anew, or dropped, owes us nothing any more.
+	told := map[string]int64{}
+	for _, d := range part.Disks() {
+		id := d.Spec().Identity
+		if d.Durable() < p.told[id] {
+			return nil, broken("disk %s begins at %d; %d was acknowledged", id, d.Durable(), p.told[id])
+		}
+		told[id] = d.Durable()
+	}
+	p.told = told
+	p.asked = map[string]bool{}
+	for id := range told {
+		p.asked[id] = true
+	}
+	return part, nil
+}
+
+// send sends the disks in turn, two blocks at a time.
+func (p *player) send(part *resume.Part, ph phase) error {
+	left := ph.blocks
+	next := make([]int64, len(ph.disks))
+	for i, d := range part.Disks() {
+		next[i] = d.Durable()
+	}
+	for sending := true; sending; {
+		sending = false
+		for i, d := range part.Disks() {
+			size := d.Spec().Size
+			if next[i] >= size || !ph.commit && left <= 0 {
+				continue
+			}
+			sending = true
+			from := next[i]
+			next[i] = min(from+2*block, size)
+			left -= 2
+			if err := p.sendBlocks(d, ph.disks[i], from, next[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if !ph.commit {
+		return nil
+	}
+	for i, d := range part.Disks() {
+		if err := d.Finish(ph.disks[i].root); err != nil {
+			if errors.Is(err, resume.ErrDigest) {
+				return broken("disk %s: %v", d.Spec().Name, err)
+			}
+			return err
+		}
+		p.told[d.Spec().Identity] = d.Durable()
+	}
+	return nil
+}
+
+func (p *player) sendBlocks(d *resume.PartDisk, from snapshot, start, end int64) error {
+	for at := start; at < end; at += block {
+		b := from.content[at:min(at+block, end)]
+		var err error
+		if len(bytes.Trim(b, "\x00")) == 0 {
+			err = d.SkipTo(at + int64(len(b)))
+		} else {
+			err = d.Write(at, b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	durable, err := d.Sync()
+	if err != nil {
+		return err
+	}
+	if durable != end || d.Durable() != end {
+		return broken("disk %s is durable up to %d after %d bytes", d.Spec().Name, durable, end)
+	}
+	p.told[d.Spec().Identity] = durable
+	return nil
+}
+
+// check holds the store to every promise that can be seen from outside.
+func (p *player) check(s *resume.Store) error {
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	committed := 0
+	for _, point := range list {
+		switch point.State {
+		case resume.StateCommitted:
+			committed++
+			if err := p.checkPoint(s, point, committed); err != nil {
+				return err
+			}
+		case resume.StateDamaged:
+			return broken("point %s is damaged", point.Point)
+		}
+	}
+	acked := 0
+	for _, ph := range phases[:p.phase] {
+		if ph.commit {
+			acked++
+		}
+	}
+	if committed < acked {
+		return broken("%d points are here, %d commits were acknowledged", committed, acked)
+	}
+	if committed == acked { // else the part was committed, and we were not told
+		return p.checkPosition(s)
+	}
+	return nil
+}
+
+// checkPosition compares the position with what the target told before.
+func (p *player) checkPosition(s *resume.Store) error {
+	pos, err := s.Position(source, vmName)
+	if errors.Is(err, resume.ErrNoPart) {
+		for id, told := range p.told {
+			if told > 0 {
+				return broken("the part is gone; %d bytes of %s were acknowledged", told, id)
+			}
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if p.point != "" && pos.Point < p.point {
+		return broken("the part is of point %s; %s was begun", pos.Point, p.point)
+	}
+	if pos.Point == p.point && pos.Generation < p.generation {
+		return broken("the part has generation %d; %d was granted", pos.Generation, p.generation)
+	}
+	found := map[string]bool{}
+	for _, d := range pos.Disks {
+		id := d.Identity
+		found[id] = true
+		if d.Durable < p.told[id] {
+			return broken("disk %s can go on at %d; %d was acknowledged", id, d.Durable, p.told[id])
+		}
+		// The source goes on there, so it counts as told.
+		p.told[id] = max(p.told[id], d.Durable)
+	}
+	for id, told := range p.told {
+		if !found[id] && told > 0 && p.mustHave(id) {
+			return broken("disk %s is gone; %d was acknowledged", id, told)
+		}
+	}
+	return nil
+}
+
+// mustHave reports whether every Begin since the last that succeeded named the
+// disk: one that failed may have dropped others.
+func (p *player) mustHave(id string) bool {
+	if p.phase >= len(phases) {
+		return true
+	}
+	for _, d := range phases[p.phase].disks {
+		if d.spec.Identity == id {
+			return true
+		}
+	}
+	return false
+}
+
+// checkPoint compares the n-th committed point with what the source had.
+func (p *player) checkPoint(s *resume.Store, point resume.Point, n int) error {
+	var want []snapshot
+	for _, ph := range phases {
+		if ph.commit {
+			if n--; n == 0 {
+				want = ph.disks
+			}
+		}
+	}
+	if len(point.Disks) != len(want) {
+		return broken("point %s has %d disks, want %d", point.Point, len(point.Disks), len(want))
+	}
+	for i, w := range want {
+		if got := point.Disks[i]; got.Disk != w.spec.Name || got.Root != w.root.String() {
+			return broken("point %s has disk %s with root %s", point.Point, got.Disk, got.Root)
+		}
+		c, err := s.OpenDisk(point, w.spec.Name)
+		if err != nil {
+			if errors.Is(err, crashfs.ErrIO) || errors.Is(err, crashfs.ErrFull) || errors.Is(err, crashfs.ErrCrashed) {
+				return err
+			}
+			return broken("disk %s of point %s: %v", w.spec.Name, point.Point, err)
+		}
+		got := make([]byte, c.Size())
+		_, err = c.ReadAt(got, 0)
+		c.Close()
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if !bytes.Equal(got, w.content) {
+			return broken("disk %s of point %s differs from the source's", w.spec.Name, point.Point)
+		}
+	}
+	return nil
+}
+
+// verify runs Verify over all points.
+func (p *player) verify(fsys durable.FS) error {
+	s, err := resume.OpenReadOnly(fsys, p.config())
+	if err != nil {
+		return err
+	}
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	var found error
+	for _, point := range list {
+		err := resume.Verify(context.Background(), s, point, func(v resume.VerifyProblem) {
+			found = broken("point %s disk %s %v: %s", v.Point, v.Disk, v.Extent, v.What)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return found
+}
+
+// record plays without faults and returns the operations.
+func record(t *testing.T, format resume.Format) []crashfs.Op {
+	t.Helper()
+	fsys := crashfs.New()
+	var ops []crashfs.Op
+	fsys.Trace(func(op crashfs.Op) { ops = append(ops, op) })
+	p := newPlayer(format)
+	if err := p.play(fsys); err != nil {
+		t.Fatal(err)
+	}
+	fsys.Trace(nil)
+	if err := p.verify(fsys); err != nil {
+		t.Fatal(err)
+	}
+	return ops
+}

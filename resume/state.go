@@ -1,0 +1,91 @@
+package resume
+
+import (
+	"fmt"
+	"time"
+
+	"wanrep/diskio"
+	"wanrep/diskio/digest"
+)
+
+// A partState is what the journal knows of a part.
+type partState struct {
+	source, vm  string
+	point, base string
+	generation  uint64
+	begun       time.Time
+	disks       []diskState
+}
+
+// A diskState is how far one disk of a part is.
+type diskState struct {
+	spec    DiskSpec
+	durable int64 // all below is described, written and synced
+	// digests is how many records of the digests file count, and crc their
+	// checksum.
+	digests  int64
+	crc      uint32
+	complete bool
+	root     digest.Sum // of a complete disk
+	// tree digests the blocks below durable; nil if that is not at hand.
+	tree *digest.Tree
+}
+
+func (p *partState) clone() *partState {
+	c := *p
+	c.disks = append([]diskState(nil), p.disks...)
+	return &c
+}
+
+// disk returns the state of the disk with that name.
+func (p *partState) disk(name string) (diskState, bool) {
+	for _, d := range p.disks {
+		if d.spec.Name == name {
+			return d, true
+		}
+	}
+	return diskState{}, false
+}
+
+// check says what is wrong with a state that was read.
+func (p *partState) check() error {
+	if err := checkLabel("source", p.source); err != nil {
+		return err
+	}
+	if err := checkLabel("VM", p.vm); err != nil {
+		return err
+	}
+	if _, ok := pointNumber(p.point); !ok {
+		return fmt.Errorf("%q is no point's name", diskio.Printable(p.point))
+	}
+	if _, ok := pointNumber(p.base); !ok && p.base != "" {
+		return fmt.Errorf("%q is no point's name", diskio.Printable(p.base))
+	}
+	specs := make([]DiskSpec, len(p.disks))
+	for i, d := range p.disks {
+		specs[i] = d.spec
+	}
+	if err := checkSpecs(specs); err != nil {
+		return err
+	}
+	for _, d := range p.disks {
+		if err := d.check(); err != nil {
+			return fmt.Errorf("disk %q: %w", diskio.Printable(d.spec.Name), err)
+		}
+	}
+	return nil
+}
+
+func (d diskState) check() error {
+	switch {
+	case d.durable < 0 || d.durable > d.spec.Size:
+		return fmt.Errorf("durable up to %d of %d bytes", d.durable, d.spec.Size)
+	case d.durable%diskio.BlockBytes != 0 && d.durable != d.spec.Size:
+		return fmt.Errorf("durable up to %d, inside a block", d.durable)
+	case d.digests < 0 || d.digests > digest.Blocks(d.durable):
+		return fmt.Errorf("%d digests below %d", d.digests, d.durable)
+	case d.complete && d.durable != d.spec.Size:
+		return fmt.Errorf("complete with %d of %d bytes", d.durable, d.spec.Size)
+	}
+	return nil
+}

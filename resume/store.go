@@ -1,0 +1,304 @@
+// Package resume is the target's memory across crashes and lost links: how far
+// each disk of a part is, and the restore points that are complete.
+//
+// The target is the only authority. The source never stores a position; it asks
+// for one each time it attaches. A [Store] is a directory:
+//
+//	store.json  lock
+//	<source>/<vm>/parts/<point>/   journal, <disk>.vhdx, <disk>.digests
+//	<source>/<vm>/points/<point>/  manifest.json, <disk>.vhdx, <disk>.digests
+//
+// A [Part] receives a point. Each of its disks is written in ascending order by
+// one goroutine, and [PartDisk.Sync] makes what was written durable: first the
+// data and its digests, then the record in the journal that counts them. Only
+// then does it return, and only then may anybody be told. [Part.Commit] writes
+// the manifest, which decides, and makes the point visible by one rename.
+//
+// After a crash the journal says how far each disk is, by the longest run of
+// valid records. What lies behind is forgotten. A part whose manifest is there
+// was decided: its rename is done when the store is opened. An error on the way
+// to the disk ends a Part, because what the disk then holds is open; beginning it
+// again goes back to what the journal says.
+//
+// The package knows no network and no disk format; those that it needs are
+// [Format] and durable.FS. Start with [Store].
+package resume
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"wanrep/diskio"
+	"wanrep/diskio/durable"
+)
+
+// Config configures a store. Format must be set.
+type Config struct {
+	// Format makes and reads the files of the points.
+	Format Format
+	// Now gives the time of a point. Default: time.Now.
+	Now func() time.Time
+	// Software is the name and version that manifests carry. Default: "wanrep".
+	Software string
+	// Log receives what happened to parts and points. Default: none.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Software == "" {
+		c.Software = "wanrep"
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+const (
+	lockName    = "lock"
+	storeName   = "store.json"
+	storeSchema = "wanrep.store/1"
+
+	partsName  = "parts"
+	pointsName = "points"
+
+	dirPerm      = fs.FileMode(0o750)
+	filePerm     = fs.FileMode(0o640)
+	readOnlyPerm = fs.FileMode(0o444)
+
+	// reserveBytes is what stays free for journals and manifests, and for the
+	// blocks that disks in flight still write.
+	reserveBytes = 64 << 20
+)
+
+var (
+	// ErrNoPart is returned where a VM has no part under way.
+	ErrNoPart = errors.New("no restore point is being received")
+	// ErrNoPoint is returned for a point that the store does not have.
+	ErrNoPoint = errors.New("no such restore point")
+	// ErrBusy is returned while a Part of the same VM is not closed.
+	ErrBusy = errors.New("the restore point is being received already")
+	// ErrReadOnly is returned for changes to a store opened by OpenReadOnly.
+	ErrReadOnly = errors.New("the store was opened for reading only")
+	// ErrDigest is returned if what was received is not what the source sent.
+	ErrDigest = errors.New("the digest of the disk differs from the source's")
+	// ErrClosed is returned by a Part that is closed, and by its disks.
+	ErrClosed = errors.New("the part is closed")
+)
+
+// A Store holds the parts and points of all VMs. Its methods may be called from
+// several goroutines at once.
+type Store struct {
+	fsys     durable.FS
+	cfg      Config
+	id       string
+	lock     io.Closer
+	readOnly bool
+
+	mu  sync.Mutex
+	vms map[string]*vmState // by directory; those with a part, or that had one
+}
+
+// A vmState is what the store knows of a VM's part. Its fields are changed under
+// the store's mutex by whoever made it busy; what they point to is not changed.
+type vmState struct {
+	dir  string
+	busy bool
+	part *partState // nil without one
+	live *journal   // of the open Part; knows better than part
+	// unsure is why it is not known what the disk holds, after an error.
+	unsure error
+}
+
+// Open opens the store in a directory, takes its lock and recovers what a crash
+// left. It makes a new store in an empty directory. The error is a
+// *durable.LockedError if another process has the store.
+func Open(fsys durable.FS, cfg Config) (*Store, error) {
+	lock, err := fsys.Lock(lockName)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{fsys: fsys, cfg: cfg.withDefaults(), lock: lock, vms: map[string]*vmState{}}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open() error {
+	err := s.readID()
+	if errors.Is(err, fs.ErrNotExist) {
+		err = s.create()
+	}
+	if err != nil {
+		return err
+	}
+	dirs, err := s.vmDirs()
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		part, err := s.recover(dir)
+		if err != nil {
+			return fmt.Errorf("recover %s: %w", dir, err)
+		}
+		s.vms[dir] = &vmState{dir: dir, part: part}
+	}
+	return nil
+}
+
+// OpenReadOnly opens a store beside a process that may be working on it. It takes
+// no lock and changes nothing.
+func OpenReadOnly(fsys durable.FS, cfg Config) (*Store, error) {
+	s := &Store{fsys: fsys, cfg: cfg.withDefaults(), readOnly: true}
+	if err := s.readID(); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("this directory is not a store: it has no %s", storeName)
+	} else if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close frees the lock. The Parts must be closed before.
+func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}
+
+// ID names the store for life, so that a target which lost its points is told
+// apart from one that had none.
+func (s *Store) ID() string { return s.id }
+
+type storeJSON struct {
+	Schema  string    `json:"schema"`
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+}
+
+func (s *Store) readID() error {
+	b, err := readFile(s.fsys, storeName, 64<<10)
+	if err != nil {
+		return err
+	}
+	var j storeJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return &damagedError{storeName, err.Error()}
+	}
+	if j.Schema != storeSchema {
+		return fmt.Errorf("%s has the schema %q; this version of wanrep knows %q", storeName, diskio.Printable(j.Schema), storeSchema)
+	}
+	s.id = j.ID
+	return nil
+}
+
+// create makes an empty directory a store.
+func (s *Store) create() error {
+	entries, err := s.fsys.ReadDir(".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == lockName, name == storeName+durable.PartSuffix, name[0] == '.',
+			name == "lost+found", name == "System Volume Information", name == "$RECYCLE.BIN":
+		default:
+			return fmt.Errorf("this directory is not a store: it has no %s, and %q is in the way of a new one", storeName, diskio.Printable(name))
+		}
+	}
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
+	}
+	s.id = hex.EncodeToString(id[:])
+	b, err := json.MarshalIndent(storeJSON{storeSchema, s.id, s.cfg.Now().UTC()}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(s.fsys, storeName, append(b, '\n'), readOnlyPerm)
+}
+
+// vmDirs returns the directories of all VMs, sorted.
+func (s *Store) vmDirs() ([]string, error) {
+	var dirs []string
+	sources, err := s.subdirs(".")
+	if err != nil {
+		return nil, err
+	}
+	for _, source := range sources {
+		vms, err := s.subdirs(source)
+		if err != nil {
+			return nil, err
+		}
+		for _, vm := range vms {
+			dirs = append(dirs, path.Join(source, vm))
+		}
+	}
+	return dirs, nil
+}
+
+// subdirs returns the directories below dir whose names the store could have
+// made.
+func (s *Store) subdirs(dir string) ([]string, error) {
+	entries, err := s.fsys.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && (isPlain(e.Name()) || strings.Contains(e.Name(), "~")) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// pointDirs returns the names of the points in a directory of them, ascending;
+// none if it does not exist.
+func (s *Store) pointDirs(dir string) ([]string, error) {
+	entries, err := s.fsys.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if _, ok := pointNumber(e.Name()); ok && e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// readFile reads a small file. It is damaged if it has more than limit bytes.
+func readFile(fsys durable.FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.OpenFile(name, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", diskio.Printable(name), err)
+	}
+	if int64(len(b)) > limit {
+		return nil, &damagedError{name, fmt.Sprintf("it has more than %d bytes", limit)}
+	}
+	return b, nil
+}

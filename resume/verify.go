@@ -1,0 +1,236 @@
+package resume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+
+	"wanrep/diskio"
+	"wanrep/diskio/digest"
+)
+
+// A VerifyProblem is a part of a committed point that is not what was committed.
+type VerifyProblem struct {
+	Point  string
+	Disk   string // empty if it concerns all of them
+	Extent diskio.Extent
+	What   string
+}
+
+// What is wrong with an extent.
+const (
+	whatContent = "content differs from its digest"
+	whatRead    = "content can't be read: "
+	whatDigests = "digests file: "
+)
+
+// Verify reads all of a committed point again, compares the digest of each block
+// with the digests file and the digests file with the root in the manifest, and
+// calls report for each extent that is wrong, in the order of the disks and of
+// their content. It returns an error if it could not go through: ctx's, or one
+// that says why the manifest can't be had.
+func Verify(ctx context.Context, s *Store, p Point, report func(VerifyProblem)) error {
+	m, err := s.Manifest(p)
+	if isDamaged(err) {
+		report(VerifyProblem{Point: p.Point, What: err.Error()})
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	dir, err := pointDir(m.Source, m.VM, m.Point)
+	if err != nil {
+		return err
+	}
+	for _, d := range m.Disks {
+		v := &verifier{store: s, dir: dir, disk: d, report: report, problem: VerifyProblem{Point: m.Point, Disk: d.Name}}
+		if err := v.run(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A verifier verifies one disk.
+type verifier struct {
+	store  *Store
+	dir    string
+	disk   ManifestDisk
+	report func(VerifyProblem)
+
+	problem VerifyProblem // being extended; reported when its extent ends
+	content Content
+	data    diskio.Extent // the next extent of the content that is stored
+	tree    *digest.Tree  // of the content
+	unread  bool          // some block could not be read
+}
+
+// run compares the disk's content with its digests, in ascending order and with
+// little memory. If the digests can't be trusted, it compares the content with the
+// root instead.
+func (v *verifier) run(ctx context.Context) error {
+	whole := diskio.Extent{Length: v.disk.VirtualSize}
+	content, err := v.store.cfg.Format.Open(v.store.fsys, path.Join(v.dir, v.disk.File))
+	if err != nil {
+		v.tell(whole, whatRead+err.Error())
+		v.flush()
+		return nil
+	}
+	defer content.Close()
+	if content.Size() != v.disk.VirtualSize {
+		v.tell(whole, fmt.Sprintf("the disk has %d bytes, not %d", content.Size(), v.disk.VirtualSize))
+		v.flush()
+		return nil
+	}
+	v.content, v.tree = content, digest.NewTree(0)
+	trusted := v.checkDigests()
+	if err := v.compare(ctx, trusted); err != nil {
+		return err
+	}
+	root, err := v.tree.Root(v.disk.VirtualSize)
+	if err != nil {
+		return err
+	}
+	if !trusted && !v.unread && root != v.disk.Root {
+		v.tell(whole, "content differs from the root in the manifest")
+	}
+	v.flush()
+	return nil
+}
+
+// checkDigests compares the digests file with the root in the manifest.
+func (v *verifier) checkDigests() bool {
+	err := v.withDigests(func(r *digestsReader) error {
+		t, err := r.tree(digest.Blocks(v.disk.VirtualSize))
+		if err != nil {
+			return err
+		}
+		root, err := t.Root(v.disk.VirtualSize)
+		if err == nil && root != v.disk.Root {
+			err = errors.New("it does not give the root in the manifest")
+		}
+		return err
+	})
+	if err != nil {
+		v.tell(diskio.Extent{Length: v.disk.VirtualSize}, whatDigests+err.Error())
+		v.flush()
+	}
+	return err == nil
+}
+
+func (v *verifier) withDigests(use func(*digestsReader) error) error {
+	f, err := v.store.fsys.OpenFile(path.Join(v.dir, v.disk.DigestsFile), 0, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := readDigests(f, v.disk.DigestsFile, v.disk.VirtualSize, diskio.ID(v.disk.ID), v.disk.Digests)
+	if err != nil {
+		return err
+	}
+	return use(r)
+}
+
+// compare goes through all blocks that are stored or have a digest. Without
+// trusted digests it only digests what is stored.
+func (v *verifier) compare(ctx context.Context, trusted bool) error {
+	if !trusted {
+		return v.walk(ctx, func() (int64, digest.Sum, error) { return 0, digest.Sum{}, io.EOF }, false)
+	}
+	return v.withDigests(func(r *digestsReader) error { return v.walk(ctx, r.read, true) })
+}
+
+// walk merges two ascending lists of blocks: those of the records and those that
+// are stored. A block in neither is zeros in both.
+func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, error), judge bool) error {
+	blocks := digest.Blocks(v.disk.VirtualSize)
+	buf := make([]byte, diskio.BlockBytes)
+	index, want, err := next()
+	for at := int64(0); ; at++ {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil && err != io.EOF {
+			return err
+		}
+		stored := v.storedAt(at, blocks)
+		recorded := blocks
+		if err == nil {
+			recorded = index
+		}
+		at = min(stored, recorded)
+		if at >= blocks {
+			v.tree.SkipTo(blocks)
+			return nil
+		}
+		expected := digest.ZeroBlock()
+		if at == recorded {
+			expected = want
+			index, want, err = next()
+		}
+		v.block(at, buf, expected, judge)
+	}
+}
+
+// storedAt returns the first block at or after at of which something is stored.
+// Where the content can't tell, every block counts.
+func (v *verifier) storedAt(at, blocks int64) int64 {
+	off := at * diskio.BlockBytes
+	if at >= blocks {
+		return blocks
+	}
+	if off >= v.data.End() {
+		start, length, err := v.content.NextData(off)
+		switch {
+		case err == io.EOF:
+			v.data = diskio.Extent{Start: v.disk.VirtualSize, Length: 1}
+		case err != nil || length <= 0:
+			v.data = diskio.Extent{Start: off, Length: diskio.BlockBytes}
+		default:
+			v.data = diskio.Extent{Start: max(start, off), Length: start + length - max(start, off)}
+		}
+	}
+	return min(max(at, v.data.Start/diskio.BlockBytes), blocks)
+}
+
+// block reads one block and compares its digest.
+func (v *verifier) block(at int64, buf []byte, want digest.Sum, judge bool) {
+	off := at * diskio.BlockBytes
+	buf = buf[:min(diskio.BlockBytes, v.disk.VirtualSize-off)]
+	extent := diskio.Extent{Start: off, Length: int64(len(buf))}
+	v.tree.SkipTo(at)
+	n, err := v.content.ReadAt(buf, off)
+	if n < len(buf) && err != nil {
+		v.unread = true
+		v.tree.Add(digest.ZeroBlock())
+		v.tell(extent, whatRead+err.Error())
+		return
+	}
+	sum := digest.Block(buf)
+	v.tree.Add(sum)
+	if judge && sum != want {
+		v.tell(extent, whatContent)
+	}
+}
+
+// tell notes a problem. One that goes on where the last one ended becomes part of
+// it.
+func (v *verifier) tell(e diskio.Extent, what string) {
+	what = diskio.Printable(what)
+	if v.problem.What == what && v.problem.Extent.End() == e.Start {
+		v.problem.Extent.Length += e.Length
+		return
+	}
+	v.flush()
+	v.problem.Extent, v.problem.What = e, what
+}
+
+// flush reports the problem that was noted.
+func (v *verifier) flush() {
+	if v.problem.What != "" {
+		v.report(v.problem)
+	}
+	v.problem.What = ""
+}
