@@ -50,7 +50,7 @@ type Pairing interface {
 	// Joined waits until somebody used the code, which is void when ctx ends.
 	Joined(ctx context.Context, o Offer) (Peer, error)
 	Peers(ctx context.Context) ([]Peer, error)
-	// Remove forgets a peer and ends its links.
+	// Remove forgets a peer. It may attach no more.
 	Remove(ctx context.Context, name string) error
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wanrep/diskio"
+	"wanrep/diskio/durable/crashfs"
 	"wanrep/replicate"
 	"wanrep/replicate/progress"
 )
@@ -239,4 +240,82 @@ func TestBoardTellsOfTheOutage(t *testing.T) {
 			t.Errorf("at the end the VM is %q, newest point %v", vm.State, vm.Newest)
 		}
 	})
+}
+
+// TestPowerCuts cuts the target's power again and again during one run. What was
+// acknowledged is there each time it comes back.
+func TestPowerCuts(t *testing.T) {
+	told := 0
+	for seed := range uint64(12) {
+		bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.source.Run(t.Context(), "nightly")
+				done <- err
+			}()
+			for cut := range uint64(4) {
+				time.Sleep(time.Duration(1200+137*seed+311*cut) * time.Millisecond)
+				acknowledged := s.durableAtSource()
+				if acknowledged["data"] > 0 {
+					told++
+				}
+				s.powerCut(seed+100*cut, 3*time.Second)
+				for disk, offset := range s.durableAtTarget() {
+					if offset < acknowledged[disk] {
+						t.Errorf("seed %d, cut %d: disk %s came back with %d bytes, but %d were acknowledged", seed, cut, disk, offset, acknowledged[disk])
+					}
+				}
+			}
+			if err := <-done; err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			s.checkReplica()
+		})
+	}
+	if told < 12 {
+		t.Errorf("only %d cuts came when something was acknowledged", told)
+	}
+}
+
+// durableAtSource is what the source was told to be durable.
+func (s *sim) durableAtSource() map[string]int64 {
+	offsets := map[string]int64{}
+	for _, vm := range s.sources.Status().VMs {
+		for _, d := range vm.Disks {
+			offsets[d.Disk] = d.Durable
+		}
+	}
+	return offsets
+}
+
+// TestAnswerToCommitGetsLost cuts the line when the target has committed and
+// before the source learns of it. There is one point in the end, not two.
+func TestAnswerToCommitGetsLost(t *testing.T) {
+	for _, power := range []bool{false, true} {
+		bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+			committed := make(chan struct{})
+			s.fs.Trace(func(op crashfs.Op) {
+				if op.Kind == "rename" && strings.Contains(op.To, "/points/") {
+					s.router.cut()
+					close(committed)
+				}
+			})
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.source.Run(t.Context(), "nightly")
+				done <- err
+			}()
+			<-committed
+			time.Sleep(10 * time.Second)
+			if power {
+				s.powerCut(1, time.Second)
+			} else {
+				s.router.heal()
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			s.checkReplica()
+		})
+	}
 }

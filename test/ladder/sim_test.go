@@ -32,7 +32,7 @@ import (
 type sim struct {
 	t      *testing.T
 	router *router
-	net    *simnet.Simnet
+	links  []*simnet.SimulatedLink
 
 	fs       *crashfs.FS
 	board    *progress.Board // the target's
@@ -89,6 +89,12 @@ func (r *router) cutAfter(n int64, outage time.Duration) {
 	}
 }
 
+func (r *router) cut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = func(int64) bool { return true }
+}
+
 func (r *router) heal() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,20 +104,20 @@ func (r *router) heal() {
 // newSim starts both appliances. It must be called in a bubble.
 func newSim(t *testing.T, disks map[string]*memoryDisk) *sim {
 	s := &sim{t: t, router: &router{}, fs: crashfs.New(), disks: disks}
-	s.net = &simnet.Simnet{Router: s.router}
-	line := simnet.NodeBiDiLinkSettings{Latency: 20 * time.Millisecond}
-	targetConn := s.net.NewEndpoint(targetAddr, line)
-	sockets := []net.PacketConn{
-		s.net.NewEndpoint(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1).To4(), Port: 4001}, line),
-		s.net.NewEndpoint(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1).To4(), Port: 4002}, line),
-	}
-	if err := s.net.Start(); err != nil {
-		t.Fatal(err)
-	}
 	s.targetID, s.sourceID = identity(t, "dr"), identity(t, "branch")
-	s.startTarget(targetConn)
-	s.startSource(sockets)
+	s.startTarget()
+	s.startSource()
 	return s
+}
+
+// plug connects a socket to the network.
+func (s *sim) plug(addr *net.UDPAddr) net.PacketConn {
+	line := &simnet.SimulatedLink{Latency: 100 * time.Millisecond, UploadPacket: s.router}
+	conn := simnet.NewBlockingSimConn(addr, line)
+	s.router.AddNode(addr, line)
+	line.Start()
+	s.links = append(s.links, line)
+	return conn
 }
 
 func identity(t *testing.T, name string) *quicx.Identity {
@@ -122,9 +128,9 @@ func identity(t *testing.T, name string) *quicx.Identity {
 	return id
 }
 
-func (s *sim) startTarget(conn net.PacketConn) {
+func (s *sim) startTarget() {
 	listener, err := quicx.Listen(quicx.ListenConfig{
-		Identity: s.targetID, Conn: conn, Peers: []quicx.Peer{{Name: "branch", Pin: s.sourceID.Pin()}},
+		Identity: s.targetID, Conn: s.plug(targetAddr), Peers: []quicx.Peer{{Name: "branch", Pin: s.sourceID.Pin()}},
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -161,17 +167,14 @@ func (s *sim) openStore(fs durable.FS) *resume.Store {
 	return store
 }
 
-func (s *sim) startSource(sockets []net.PacketConn) {
+func (s *sim) startSource() {
+	port := 4000
 	var err error
 	s.endpoint, err = quicx.NewEndpoint(quicx.Config{
 		Identity: s.sourceID, TicketDir: s.t.TempDir(), IdleTimeout: 10 * time.Second,
 		Sockets: func(quicx.Uplink) (net.PacketConn, error) {
-			if len(sockets) == 0 {
-				return nil, errors.New("no more sockets")
-			}
-			next := sockets[0]
-			sockets = sockets[1:]
-			return next, nil
+			port++
+			return s.plug(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1).To4(), Port: port}), nil
 		},
 	})
 	if err != nil {
@@ -213,7 +216,21 @@ func (s *sim) attach(string) (replicate.Attacher, error) {
 func (s *sim) close() {
 	s.stopTarget()
 	s.endpoint.Close()
-	s.net.Close()
+	for _, l := range s.links {
+		l.Close()
+	}
+}
+
+// powerCut ends the target as a power cut does, seen from the network and from the
+// disk, and starts it again after a pause.
+func (s *sim) powerCut(seed uint64, pause time.Duration) {
+	s.router.cut()
+	left := s.fs.Crash(seed)
+	s.stopTarget()
+	s.fs = left
+	time.Sleep(pause)
+	s.router.heal()
+	s.startTarget()
 }
 
 // checkReplica compares every disk of the newest committed point with the source.
