@@ -84,6 +84,9 @@ func (c *canvas) box(r rect, title string, note []span, focused bool) rect {
 	b, edge := c.glyphs.box, of(faint)
 	if focused {
 		edge = of(moving)
+		if !c.colored() {
+			b = c.glyphs.focus
+		}
 	}
 	for x := r.x + 1; x < r.x+r.w-1; x++ {
 		c.put(x, r.y, 1, b[0], edge)

@@ -15,8 +15,7 @@ type fact struct {
 	ink   ink
 }
 
-// drawDetail draws all that is known of the selected VM and, if a disk is
-// selected, of that.
+// drawDetail draws all that is known of the selected VM or disk.
 func (m model) drawDetail(c *canvas, r rect) {
 	rows := m.rows()
 	if len(rows) == 0 {
@@ -28,7 +27,11 @@ func (m model) drawDetail(c *canvas, r rect) {
 	if row.disk != nil {
 		title += " / " + row.disk.Disk
 	}
-	in := c.box(r, title, []span{{"esc", of(plain, bold)}, {" back  ", of(faint)}, {"up, down", of(plain, bold)}, {" other lines", of(faint)}}, true)
+	var keys []span
+	if m.zoomed {
+		keys = []span{{"esc", of(plain, bold)}, {" back  ", of(faint)}, {"up, down", of(plain, bold)}, {" other lines", of(faint)}}
+	}
+	in := c.box(r, title, keys, m.zoomed)
 	facts := m.vmFacts(c, row.vm)
 	if row.disk != nil {
 		facts = m.diskFacts(c, *row.disk)

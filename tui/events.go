@@ -16,7 +16,10 @@ func newestFirst(events []progress.Event) []progress.Event {
 	return out
 }
 
-// drawEvents draws the events, in full where the pane has the screen.
+// roomy is from how many lines on the pane shows events in full.
+const roomy = 6
+
+// drawEvents draws the events, in one line each where there is little room.
 func (m model) drawEvents(c *canvas, r rect) {
 	events := newestFirst(m.status.Events)
 	skip := max(0, min(m.scroll, len(events)-1))
@@ -37,7 +40,7 @@ func (m model) drawEvents(c *canvas, r rect) {
 		sign, t := c.level(e.Level)
 		text := []string{eventText(e)}
 		at := c.line(in.x+1, y, in.w-2, span{e.Time.UTC().Format("15:04:05"), of(faint)}, span{" " + sign + " ", of(t)})
-		if m.zoomed {
+		if in.h >= roomy {
 			text = wrap(text[0], in.w-2-at)
 		}
 		for _, line := range text {

@@ -40,7 +40,8 @@ func rateBits(bytesPerSecond float64) string { return decimal(bytesPerSecond*8, 
 // decimal prints v in the decimal unit that leaves at most three digits before
 // the point. What is not a positive number is 0.
 func decimal(v float64, unit string) string {
-	if !(v > 0) || math.IsInf(v, 0) {
+	v = min(positive(v), 999.9e15)
+	if v == 0 {
 		return "0 " + unit
 	}
 	prefix := 0
@@ -57,7 +58,8 @@ func decimal(v float64, unit string) string {
 var decimalPrefixes = []string{"", "k", "M", "G", "T", "P"}
 
 // Duration prints how long something lasts in at most two units, rounded down:
-// "41s", "3m20s", "26h03m", "12d04h".
+// "41s", "3m20s", "26h03m", "12d04h", "120d". It never takes more than six columns
+// before a thousand years have passed.
 func Duration(d time.Duration) string {
 	if d < 0 {
 		d = 0
@@ -70,8 +72,10 @@ func Duration(d time.Duration) string {
 		return fmt.Sprintf("%dm%02ds", s/60, s%60)
 	case s < 48*3600:
 		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
-	case s < 1000*86400:
+	case s < 100*86400:
 		return fmt.Sprintf("%dd%02dh", s/86400, s/3600%24)
+	case s < 1000*86400:
+		return fmt.Sprintf("%dd", s/86400)
 	}
 	return fmt.Sprintf("%dy", s/(365*86400))
 }
@@ -114,7 +118,12 @@ func ETA(seconds float64) string {
 // Percent prints a share of 0 to 1: "43.7 %". It rounds down, so that 100 %
 // means all of it.
 func Percent(share float64) string {
-	return fmt.Sprintf("%.1f %%", math.Floor(clampShare(share)*1000)/10)
+	return percentNumber(share) + " %"
+}
+
+// percentNumber is Percent for a column that has the sign in its head.
+func percentNumber(share float64) string {
+	return fmt.Sprintf("%.1f", math.Floor(clampShare(share)*1000)/10)
 }
 
 // age prints the age of a VM's newest point: "26h03m", or "none".
@@ -133,6 +142,14 @@ func since(t, now time.Time) string {
 	return Duration(now.Sub(t))
 }
 
+// positive returns v, or 0 if it is negative or no number.
+func positive(v float64) float64 {
+	if !(v > 0) || math.IsInf(v, 0) {
+		return 0
+	}
+	return v
+}
+
 func clampShare(v float64) float64 {
 	if !(v > 0) {
 		return 0
@@ -142,7 +159,7 @@ func clampShare(v float64) float64 {
 
 // toDuration converts seconds without overflow.
 func toDuration(s float64) time.Duration {
-	const most = 1000 * 365 * 86400
+	const most = 290 * 365 * 86400 // a Duration ends after 292 years
 	if !(s > 0) {
 		return 0
 	}

@@ -2,7 +2,7 @@ package tui
 
 import (
 	"math"
-	"slices"
+	"strings"
 
 	"wanrep/replicate/progress"
 )
@@ -15,36 +15,39 @@ const graphSeconds = 300
 func (m model) drawGraph(c *canvas, r rect) {
 	samples := m.status.Samples
 	title := "throughput"
-	var last progress.Sample
 	if n := len(samples); n > 0 {
-		last = samples[n-1]
+		last := samples[n-1]
 		title = "wire " + Rate(last.Wire)
-	}
-	if long := title + ", disk " + RateBytes(last.Data); width(long) < r.w-8 {
-		title = long
+		if long := title + ", disk " + RateBytes(last.Data); width(long) < r.w-8 {
+			title = long
+		}
 	}
 	in := c.box(r, title, nil, m.focus == paneGraph)
 	if in.h < 2 || in.w < 24 {
 		return
 	}
-	const axis = 9
+	const axis = 8
 	area := rect{in.x + axis + 1, in.y, in.w - axis - 2, in.h - 1}
-	columns := buckets(samples, m.now().Unix(), area.w)
+	columns := buckets(samples, m.status.Time.Unix(), area.w)
 	top := 0.0
 	for _, s := range columns {
 		top = max(top, positive(s.Wire), positive(s.Data))
 	}
 	top = roundUp(top)
-	c.right(in.x, area.y, axis, RateBytes(top), of(faint))
+	c.right(in.x, area.y, axis, axisLabel(top), of(faint))
 	if area.h >= 5 {
-		c.right(in.x, area.y+area.h/2, axis, RateBytes(top*(1-float64(area.h/2)/float64(area.h))), of(faint))
+		c.right(in.x, area.y+area.h/2, axis, axisLabel(top/2), of(faint))
 	}
 	c.right(in.x, area.y+area.h-1, axis, "0", of(faint))
 	for i, s := range columns {
 		drawColumn(c, area.x+area.w-len(columns)+i, area.y, area.h, positive(s.Wire)/top, positive(s.Data)/top)
 	}
 	c.put(area.x, area.y+area.h, area.w, "5 min ago", of(faint))
-	legend := []span{{c.glyphs.full, of(moving)}, {" wire  ", of(faint)}, {c.glyphs.shade, of(over)}, {" disk data", of(faint)}}
+	shade := c.glyphs.shade
+	if c.colored() {
+		shade = c.glyphs.levels[len(c.glyphs.levels)-1]
+	}
+	legend := []span{{c.glyphs.levels[len(c.glyphs.levels)-1], of(moving)}, {" wire  ", of(faint)}, {shade, of(over)}, {" disk", of(faint)}}
 	if area.w >= 44 {
 		c.line(area.x+area.w/2-9, area.y+area.h, 20, legend...)
 	}
@@ -56,18 +59,13 @@ func (m model) drawGraph(c *canvas, r rect) {
 // graph moves and does not flicker.
 func buckets(samples []progress.Sample, now int64, w int) []progress.Sample {
 	samples = samples[max(0, len(samples)-graphSeconds):]
-	if w <= 0 || len(samples) == 0 {
-		return nil
-	}
-	// One bucket more than fits the whole time, because the newest and the
-	// oldest are rarely full.
-	each := int64(math.Ceil(graphSeconds / float64(max(1, w-1))))
+	w = min(w, graphSeconds)
 	var out []progress.Sample
 	var n float64
 	open := int64(math.MinInt64)
 	for i, s := range samples {
-		b := (now - int64(len(samples)-1-i)) / each
-		if b != open {
+		second := now - int64(len(samples)-1-i)
+		if b := second * int64(w) / graphSeconds; b != open {
 			out, open, n = append(out, progress.Sample{}), b, 0
 		}
 		n++
@@ -75,17 +73,20 @@ func buckets(samples []progress.Sample, now int64, w int) []progress.Sample {
 		o.Wire += (positive(s.Wire) - o.Wire) / n
 		o.Data += (positive(s.Data) - o.Data) / n
 	}
-	return slices.Clone(out[max(0, len(out)-w):])
+	return out[max(0, len(out)-w):]
 }
 
-// roundUp returns the next of 1, 2, 5, 10, 20, … at or above v; at least 1000,
-// so that an idle line does not look busy.
+// axisLabel prints a rate without a needless ".0".
+func axisLabel(v float64) string { return strings.Replace(RateBytes(v), ".0 ", " ", 1) }
+
+// roundUp returns the next round number at or above v; at least 1000, so that
+// an idle line does not look busy.
 func roundUp(v float64) float64 {
-	if v <= 1000 || math.IsInf(v, 0) {
+	if !(v > 1000) || math.IsInf(v, 0) {
 		return 1000
 	}
 	unit := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, step := range []float64{1, 2, 5} {
+	for _, step := range []float64{1, 1.5, 2, 3, 4, 5, 6, 8} {
 		if v <= step*unit {
 			return step * unit
 		}

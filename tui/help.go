@@ -21,14 +21,13 @@ func (m model) drawHelp(c *canvas) {
 		columns = 2
 	}
 	high := (len(lines) + columns - 1) / columns
-	each := min(keys+2+texts, (c.w-4)/columns-2)
-	r := rect{w: columns*(each+2) + 4, h: high + 2}
-	r.w, r.h = min(r.w, c.w), min(r.h, c.h)
+	each := min(keys+2+texts, (c.w-3)/columns-1)
+	r := rect{w: min(columns*(each+1)+3, c.w), h: min(high+2, c.h)}
 	r.x, r.y = (c.w-r.w)/2, (c.h-r.h)/2
 	c.clear(r)
 	in := c.box(r, "keys", []span{{"any key closes this", of(faint)}}, true)
 	for i, l := range lines {
-		x, y := in.x+1+i/high*(each+2), in.y+i%high
+		x, y := in.x+1+i/high*(each+1), in.y+i%high
 		if y >= in.y+in.h {
 			continue
 		}

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"strings"
 
 	"wanrep/replicate/progress"
 )
@@ -79,19 +80,15 @@ func (m model) nextDial(l progress.Link) string {
 	return ", dialing now"
 }
 
-// oneLink is a link in full, the most important line first.
+// oneLink is a link in full in lines of w columns, the most important first.
 func (m model) oneLink(c *canvas, l progress.Link, w int) [][]span {
 	now := m.now()
 	sign, t := c.link(l.State)
-	label := func(s string) span { return span{s + " ", of(faint)} }
-	value := func(s string) span { return span{s, of(plain)} }
-	space := span{"   ", of(plain)}
-
 	state := []span{{sign + " " + l.State, of(t, bold)}}
 	if l.State == progress.LinkRedial {
-		state = []span{{sign + " " + linkWord(l), of(t, bold)}, value(m.nextDial(l))}
+		state = []span{{sign + " " + linkWord(l), of(t, bold)}, {m.nextDial(l), of(plain)}}
 	} else if !l.Since.IsZero() {
-		state = append(state, value(" for "+since(l.Since, now)))
+		state = append(state, span{" for " + since(l.Since, now), of(plain)})
 	}
 	out := [][]span{state}
 	if l.Because != "" {
@@ -99,31 +96,44 @@ func (m model) oneLink(c *canvas, l progress.Link, w int) [][]span {
 		if l.State == progress.LinkRedial && !l.Since.IsZero() {
 			why = "lost " + Ago(l.Since, now) + ": " + why
 		}
-		for i, line := range wrap(why, w) {
-			if i == 2 {
-				break
-			}
-			out = append(out, []span{value(line)})
+		for _, line := range wrap(why, w) {
+			out = append(out, []span{{line, of(plain)}})
 		}
+		out = out[:min(len(out), 3)]
 	}
 	if l.Path != "" || l.Remote != "" {
-		path := []span{label("path"), value(l.Path)}
-		if l.Remote != "" {
-			path = append(path, span{" " + c.glyphs.arrow + " ", of(faint)}, value(l.Remote))
-		}
-		out = append(out, path)
+		out = append(out, []span{{"path ", of(faint)}, {l.Path, of(plain)}, {" " + c.glyphs.arrow + " ", of(faint)}, {l.Remote, of(plain)}})
 	}
 	if l.State == progress.LinkUp {
-		line := []span{label("rtt"), value(Seconds(l.RTT)), space, label("loss"), value(Percent(l.Loss))}
-		if l.RepairOverhead > 0 {
-			line = append(line, space, label("repair"), value(Percent(l.RepairOverhead)))
-		}
-		out = append(out, line)
+		out = append(out, flow(w, pair{"rtt", Seconds(l.RTT)}, pair{"loss", Percent(l.Loss)})...)
 	}
-	counts := []span{label("migrated"), value(fmt.Sprint(l.Migrations)), space, label("reattached"), value(fmt.Sprint(l.Reattaches)), space, label("redials"), value(fmt.Sprint(l.Redials))}
-	out = append(out, counts)
-	return append(out, []span{
-		label("TLS resumed"), value(fmt.Sprint(l.ResumedTLS)), space, label("0-RTT"), value(fmt.Sprint(l.Used0RTT)),
-		space, label("longest stall"), value(Seconds(l.LongestStall)),
-	})
+	return append(out, flow(w,
+		pair{"migrated", fmt.Sprint(l.Migrations)}, pair{"reattached", fmt.Sprint(l.Reattaches)},
+		pair{"redials", fmt.Sprint(l.Redials)}, pair{"longest stall", Seconds(l.LongestStall)},
+		pair{"TLS resumed", fmt.Sprint(l.ResumedTLS)}, pair{"0-RTT", fmt.Sprint(l.Used0RTT)},
+		pair{"repair", Percent(l.RepairOverhead)})...)
+}
+
+// A pair is a number with its name.
+type pair struct{ label, value string }
+
+// flow puts pairs beside each other in lines of at most w columns.
+func flow(w int, pairs ...pair) [][]span {
+	const space = 3
+	var out [][]span
+	at := 0
+	for _, p := range pairs {
+		need := width(p.label) + 1 + width(p.value)
+		if at == 0 || at+space+need > w {
+			out, at = append(out, nil), 0
+		}
+		line := &out[len(out)-1]
+		if at > 0 {
+			*line = append(*line, span{strings.Repeat(" ", space), of(plain)})
+			at += space
+		}
+		*line = append(*line, span{p.label + " ", of(faint)}, span{p.value, of(plain)})
+		at += need
+	}
+	return out
 }

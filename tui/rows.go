@@ -155,13 +155,6 @@ func total(vm progress.VM) sum {
 	return t
 }
 
-func positive(v float64) float64 {
-	if !(v > 0) {
-		return 0
-	}
-	return v
-}
-
 func ended(state string) bool { return state == progress.Complete || state == progress.Committed }
 
 // durable is how far a disk is safe, never beyond its size.
@@ -194,24 +187,29 @@ func job(st progress.Status, vm progress.VM) (progress.Job, bool) {
 	return st.Jobs[i], true
 }
 
-// note says why a VM is in its state, or what comes next.
+// note says why a VM is in its state, and what comes next.
 func note(st progress.Status, vm progress.VM, now time.Time) string {
-	j, ok := job(st, vm)
 	next := ""
-	if ok && !j.Next.IsZero() && j.State != "running" {
-		next = "next run in " + Duration(j.Next.Sub(now))
-		if j.State == "waiting to retry" {
-			next = "try " + strconv.Itoa(j.Try+1) + " in " + Duration(j.Next.Sub(now))
+	if j, ok := job(st, vm); ok && !j.Next.IsZero() {
+		wait := Duration(j.Next.Sub(now))
+		switch missed := severity(vm.State) < calm; {
+		case j.State == jobRetries && missed:
+			next = "try " + strconv.Itoa(j.Try+1) + " in " + wait
+		case j.State == jobIdle:
+			next = "next run in " + wait
 		}
 	}
-	switch {
-	case vm.Because != "" && next != "":
-		return vm.Because + "; " + next
-	case vm.Because != "":
-		return vm.Because
+	if vm.Because != "" && next != "" {
+		return next + "; " + vm.Because
 	}
-	return next
+	return vm.Because + next
 }
+
+// States of a job in which something comes next.
+const (
+	jobIdle    = "idle"
+	jobRetries = "waiting to retry"
+)
 
 // worstLinks returns the links, those that need a person first.
 func worstLinks(links []progress.Link) []progress.Link {

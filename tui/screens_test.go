@@ -115,6 +115,11 @@ func parked(st progress.Status) progress.Status {
 	for i := range st.VMs {
 		if st.VMs[i].State == progress.Stalled {
 			st.VMs[i].State, st.VMs[i].Because = progress.Parked, "30m without the line; the next run completes it"
+			for j := range st.VMs[i].Disks {
+				if d := &st.VMs[i].Disks[j]; d.State == progress.Stalled {
+					d.State = progress.Parked
+				}
+			}
 		}
 	}
 	return st
@@ -236,6 +241,9 @@ func TestScreens(t *testing.T) {
 			return progress.Status{Role: "target", Name: "dr-paris", Time: st.Time}
 		}},
 		{name: "help-80x24", w: 80, h: 24, change: func(m model) model { m.helping = true; return m }},
+		{name: "help-60x16", w: 60, h: 16, change: func(m model) model { m.helping = true; return m }},
+		{name: "disk-detail-60x16", w: 60, h: 16, change: func(m model) model { return m.move(4).enter() }},
+		{name: "no-color-120x40", w: 120, h: 40, look: look{profile: termenv.Ascii}},
 		{name: "vm-detail", w: 80, h: 24, change: func(m model) model { return m.move(2).enter() }},
 		{name: "disk-detail", w: 80, h: 24, change: func(m model) model { return m.move(4).enter() }},
 		{name: "events-detail", w: 80, h: 24, change: func(m model) model { return m.goTo("4").enter() }},

@@ -89,7 +89,7 @@ type theme struct {
 // Okabe and Ito's colours, which people with any colour vision tell apart; for
 // light backgrounds darkened until they can be read.
 var darkColors = [tones]string{
-	faint: "#8a919c", good: "#00b386", moving: "#56b4e9", warn: "#e69f00", bad: "#ff6f3c", over: "#b98a2f", wireOnData: "#56b4e9",
+	faint: "#8a919c", good: "#00b386", moving: "#56b4e9", warn: "#e69f00", bad: "#ff6f3c", over: "#96701c", wireOnData: "#56b4e9",
 }
 
 var lightColors = [tones]string{
@@ -146,7 +146,7 @@ type glyphs struct {
 // Only signs that old console fonts have too.
 var unicodeGlyphs = glyphs{
 	ok: "●", out: "▲", in: "▼", check: "◆", wait: "○", idle: "·", alarm: "!", parked: "■", failed: "×",
-	full: "█", part: "▓", empty: "░",
+	full: "━", part: "╍", empty: "─",
 	levels: []string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}, shade: "░",
 	marker: "▌", open: "▾", folded: "▸", branch: "├ ", lastBranch: "└ ",
 	arrow: "→", dot: "·", cut: "…",

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/muesli/termenv"
@@ -11,48 +12,75 @@ import (
 
 // Table prints a status as plain tables, worst first, in lines of at most width
 // columns; 0 does not cut. Only words carry meaning, so that it reads the same
-// in a pipe, in ASCII and without colour; color adds colours for a dark or light
-// background alike.
+// in a pipe, in ASCII and without colour; color adds the colours of the
+// terminal's own palette.
 func Table(st progress.Status, width int, color bool) string {
-	p := printer{width: width, theme: newTheme(look{profile: termenv.Ascii, dark: true, ascii: true})}
+	l := look{profile: termenv.Ascii, dark: true, ascii: true}
 	if color {
-		p.theme = newTheme(look{profile: termenv.ANSI, dark: true, ascii: true})
+		l.profile = termenv.ANSI
 	}
-	now := st.Time
+	p := printer{theme: newTheme(l), width: width}
+	if width <= 0 {
+		p.width = math.MaxInt32
+	}
 	up := ""
 	if !st.Started.IsZero() {
-		up = ", up " + Duration(now.Sub(st.Started))
+		up = ", up " + Duration(st.Time.Sub(st.Started))
 	}
-	p.text(of(plain, bold), fmt.Sprintf("%s: %s, version %s%s, %s", st.Name, st.Role, st.Version, up, stamp(now)))
-
-	p.table("LINK\tSTATE\tSINCE\tPATH\tRTT\tLOSS\tMIGRATED\tREATTACHED\tBECAUSE", p.linkRows(st))
-	p.table(">POINT AGE\tVM, DISK\tSTATE\tSINCE\t>POINTS\t>DONE\t>DURABLE\t>OF\t>WIRE\t>ETA\tBECAUSE, NEXT", p.vmRows(st))
-	p.table("JOB\tPEER\tSCHEDULE\tSTATE\tNEXT\tLAST RUN\tOUTCOME\tBECAUSE", p.jobRows(st))
+	p.line([]span{{fmt.Sprintf("%s: %s, version %s%s, %s", st.Name, st.Role, st.Version, up, stamp(st.Time)), of(plain, bold)}})
+	p.table(linkColumns, p.linkRows(st))
+	p.table(vmColumns, p.vmRows(st))
+	p.table(jobColumns, p.jobRows(st))
 	if len(st.VMs) == 0 {
-		p.text(of(plain), "")
-		p.text(of(plain), "no VM yet")
+		p.line(nil)
+		p.line([]span{{"no VM yet", of(plain)}})
 	}
 	return p.out.String()
 }
 
-// A printer writes tables.
-type printer struct {
-	theme *theme
-	width int
-	out   strings.Builder
+// A tableColumn is a column of a table.
+type tableColumn struct {
+	head  string
+	right bool
+	from  int // only in lines that may be so long
 }
 
-// A tableRow is the cells of a line and the tone of the one that tells a state.
+var linkColumns = []tableColumn{
+	{head: "LINK"}, {head: "STATE"}, {head: "SINCE"}, {head: "PATH"}, {head: "RTT"}, {head: "LOSS"},
+	{head: "MIGRATED", from: 90}, {head: "REATTACHED", from: 90}, {head: "LONGEST STALL", from: 110},
+}
+
+var vmColumns = []tableColumn{
+	{head: "LAG", right: true}, {head: "VM, DISK"}, {head: "STATE"}, {head: "SINCE", from: 90}, {head: "POINTS", right: true, from: 100},
+	{head: "DONE", right: true}, {head: "DURABLE", right: true}, {head: "OF", right: true, from: 110}, {head: "WIRE", right: true}, {head: "ETA", right: true},
+}
+
+var jobColumns = []tableColumn{
+	{head: "JOB"}, {head: "PEER", from: 90}, {head: "SCHEDULE"}, {head: "STATE"}, {head: "NEXT"}, {head: "LAST RUN"}, {head: "OUTCOME"},
+}
+
+// bothRates is from which length of a line on rates are printed in bits too.
+const bothRates = 120
+
+// A tableRow is the cells of a line, and what is to be said below it.
 type tableRow struct {
 	cells []string
-	state int // index of the toned cell
+	state int // index of the cell that has the tone
 	tone  tone
+	note  string
+}
+
+// A printer writes tables.
+type printer struct {
+	*theme
+	width int
+	out   strings.Builder
 }
 
 func (p *printer) linkRows(st progress.Status) []tableRow {
 	var rows []tableRow
 	for _, l := range worstLinks(st.Links) {
-		_, t := p.theme.link(l.State)
+		_, t := p.link(l.State)
 		state, rtt, loss := l.State, "-", "-"
 		switch l.State {
 		case progress.LinkRedial:
@@ -63,143 +91,138 @@ func (p *printer) linkRows(st progress.Status) []tableRow {
 		case progress.LinkUp:
 			rtt, loss = Seconds(l.RTT), Percent(l.Loss)
 		}
-		rows = append(rows, tableRow{[]string{l.Peer, state, since(l.Since, st.Time), l.Path, rtt, loss,
-			fmt.Sprint(l.Migrations), fmt.Sprint(l.Reattaches), l.Because}, 1, t})
+		rows = append(rows, tableRow{
+			cells: []string{l.Peer, state, since(l.Since, st.Time), l.Path, rtt, loss, fmt.Sprint(l.Migrations), fmt.Sprint(l.Reattaches), Seconds(l.LongestStall)},
+			state: 1, tone: t, note: l.Because,
+		})
 	}
 	return rows
 }
 
 func (p *printer) vmRows(st progress.Status) []tableRow {
+	rate := RateBytes
+	if p.width >= bothRates {
+		rate = Rate
+	}
 	var rows []tableRow
 	for _, r := range (model{status: st}).rows() {
 		if r.disk == nil {
 			vm, s := r.vm, total(r.vm)
-			_, t := p.theme.state(vm.State)
-			cells := []string{age(vm.Newest, st.Time), vmName(st, vm), vm.State, since(vm.Since, st.Time), fmt.Sprint(vm.Points),
-				"-", "-", "-", "-", "-", note(st, vm, st.Time)}
+			_, t := p.state(vm.State)
+			cells := []string{age(vm.Newest, st.Time), vmName(st, vm), vm.State, since(vm.Since, st.Time), fmt.Sprint(vm.Points), "-", "-", "-", "-", "-"}
 			if s.size > 0 {
 				cells[5], cells[6], cells[7] = Percent(share(s.done, s.size)), Bytes(s.done), Bytes(s.size)
 			}
 			if moves(vm.State) {
-				cells[8], cells[9] = Rate(s.wire), ETA(s.eta)
+				cells[8], cells[9] = rate(s.wire), ETA(s.eta)
 			}
-			rows = append(rows, tableRow{cells, 2, t})
+			rows = append(rows, tableRow{cells, 2, t, note(st, vm, st.Time)})
 			continue
 		}
 		d := *r.disk
-		_, t := p.theme.state(d.State)
+		_, t := p.state(d.State)
 		cells := []string{"", "  " + d.Disk, d.State, since(d.Since, st.Time), "",
-			Percent(share(durable(d), d.VirtualSize)), Bytes(durable(d)), Bytes(d.VirtualSize), "-", "-", d.Because}
+			Percent(share(durable(d), d.VirtualSize)), Bytes(durable(d)), Bytes(d.VirtualSize), "-", "-"}
 		if moves(d.State) {
-			cells[8], cells[9] = Rate(d.WireRate), ETA(d.ETA)
+			cells[8], cells[9] = rate(d.WireRate), ETA(d.ETA)
 		}
-		rows = append(rows, tableRow{cells, 2, t})
+		rows = append(rows, tableRow{cells, 2, t, d.Because})
 	}
 	return rows
 }
 
 func (p *printer) jobRows(st progress.Status) []tableRow {
+	tones := map[string]tone{progress.Committed: good, progress.Parked: warn, progress.Failed: bad}
 	var rows []tableRow
 	for _, j := range st.Jobs {
 		next := "by hand"
 		if !j.Next.IsZero() {
 			next = "in " + Duration(j.Next.Sub(st.Time))
 		}
-		t := plain
-		switch j.Outcome {
-		case "committed":
-			t = good
-		case "parked":
-			t = warn
-		case "failed":
-			t = bad
-		}
-		rows = append(rows, tableRow{[]string{j.Job, j.Peer, j.Schedule, j.State, next, Ago(j.LastRun, st.Time), j.Outcome, j.Because}, 6, t})
+		rows = append(rows, tableRow{
+			cells: []string{j.Job, j.Peer, j.Schedule, j.State, next, Ago(j.LastRun, st.Time), j.Outcome},
+			state: 6, tone: tones[j.Outcome], note: j.Because,
+		})
 	}
 	return rows
 }
 
-// widestCell is where a column stops growing, except for the last, which may
-// take what is left of the line.
+// widestCell is where a column stops growing.
 const widestCell = 40
 
-// table prints rows below a head whose cells are separated by tabs; ">" in front
-// of one puts its column to the right. Columns that are empty in all rows are
-// left out.
-func (p *printer) table(head string, rows []tableRow) {
+// table prints rows below the heads of their columns. What a row has to say goes
+// below its name and is never cut.
+func (p *printer) table(columns []tableColumn, rows []tableRow) {
 	if len(rows) == 0 {
 		return
 	}
-	heads := strings.Split(head, "\t")
-	widths := make([]int, len(heads))
-	for i := range heads {
+	widths := make([]int, len(columns))
+	heads := make([]string, len(columns))
+	for i, k := range columns {
+		if k.from > p.width {
+			continue
+		}
+		heads[i], widths[i] = k.head, width(k.head)
 		for _, r := range rows {
 			widths[i] = max(widths[i], min(width(r.cells[i]), widestCell))
 		}
-		if widths[i] > 0 {
-			widths[i] = max(widths[i], width(strings.TrimPrefix(heads[i], ">")))
-		}
 	}
-	p.text(of(plain), "")
-	p.row(heads, heads, widths, -1, of(plain), of(faint))
+	indent := 2
+	if columns[0].right {
+		indent = widths[0] + gap + 4
+	}
+	p.line(nil)
+	p.row(columns, widths, tableRow{cells: heads, state: -1}, of(faint))
 	for _, r := range rows {
-		p.row(r.cells, heads, widths, r.state, of(r.tone), of(plain))
+		p.row(columns, widths, r, of(plain))
+		for _, text := range wrap(r.note, max(20, p.width-indent)) {
+			p.line([]span{{strings.Repeat(" ", indent), of(plain)}, {text, of(r.tone)}})
+		}
 	}
 }
 
 // row prints one line of cells.
-func (p *printer) row(cells, heads []string, widths []int, state int, stateInk, rest ink) {
-	at := 0
-	for i, cell := range cells {
+func (p *printer) row(columns []tableColumn, widths []int, r tableRow, rest ink) {
+	var spans []span
+	for i, cell := range r.cells {
 		if widths[i] == 0 {
 			continue
 		}
-		last := i == len(cells)-1
-		w := widths[i]
-		if last {
-			w = width(cell)
-		}
-		if at > 0 {
-			w += gap
-		}
-		if p.width > 0 {
-			w = min(w, p.width-at)
-		}
-		if w <= 0 {
-			break
-		}
-		cell = strings.TrimPrefix(cell, ">")
-		lead := 0
-		if at > 0 {
-			lead = min(gap, w)
-		}
-		text := fit(cell, w-lead, "~")
-		if strings.HasPrefix(heads[i], ">") {
-			trimmed := strings.TrimRight(text, " ")
-			text = strings.Repeat(" ", w-lead-width(trimmed)) + trimmed
-		}
-		if last {
-			text = strings.TrimRight(text, " ")
+		text := fit(cell, widths[i], p.glyphs.cut)
+		if columns[i].right {
+			short := strings.TrimRight(text, " ")
+			text = strings.Repeat(" ", len(text)-len(short)) + short
 		}
 		ink := rest
-		if i == state {
-			ink = stateInk
+		if i == r.state {
+			ink = of(r.tone)
 		}
-		p.out.WriteString(strings.Repeat(" ", lead) + p.theme.styles[ink].Render(text))
-		at += w
+		spans = append(spans, span{text, ink}, span{strings.Repeat(" ", gap), of(plain)})
 	}
-	p.out.WriteByte('\n')
+	p.line(spans)
 }
 
-// text prints one line.
-func (p *printer) text(i ink, s string) {
-	if p.width > 0 {
-		s = strings.TrimRight(fit(s, p.width, "~"), " ")
-	} else {
-		s = strings.TrimRight(fit(s, width(s), ""), " ")
+// line prints spans without the spaces that end them, and no more than fits.
+func (p *printer) line(spans []span) {
+	end := len(spans)
+	for end > 0 && strings.TrimSpace(spans[end-1].text) == "" {
+		end--
 	}
-	if s != "" {
-		s = p.theme.styles[i].Render(s)
+	at := 0
+	for i, s := range spans[:end] {
+		text := s.text
+		if i == end-1 {
+			text = strings.TrimRight(text, " ")
+		}
+		glyphs := cut(text, p.width-at, p.glyphs.cut)
+		var b strings.Builder
+		for _, g := range glyphs {
+			b.WriteString(g.text)
+			at += g.width
+		}
+		if b.Len() > 0 {
+			p.out.WriteString(p.styles[s.ink].Render(b.String()))
+		}
 	}
-	p.out.WriteString(s + "\n")
+	p.out.WriteByte('\n')
 }

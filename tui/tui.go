@@ -108,8 +108,11 @@ func Run(ctx context.Context, cfg Config) error {
 	m.fetch = fetcher(work, cfg.Source)
 	m.script = cfg.Script
 	m.work = work
-	p := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(cfg.In), tea.WithOutput(wholeFrames{cfg.Out}),
+	p := tea.NewProgram(m, tea.WithInput(cfg.In), tea.WithOutput(wholeFrames{cfg.Out}),
 		tea.WithAltScreen(), tea.WithoutSignalHandler())
+	// Quitting waits until nothing reads the terminal any more; tea.WithContext
+	// would not.
+	defer context.AfterFunc(ctx, p.Quit)()
 	_, err := p.Run()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -74,9 +74,27 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			m.toast = toast{text: msg.label + ": " + msg.err.Error(), isErr: true}
 		}
 	case tea.KeyMsg:
-		return m.pressed(msg)
+		return m.keys(msg)
 	}
 	return m, nil
+}
+
+// keys does what a message's keys are for. Over a slow line several keys come as
+// one message. What is pasted was not meant as keys.
+func (m model) keys(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
+	if m.typing || msg.Type != tea.KeyRunes || len(msg.Runes) == 1 {
+		return m.pressed(msg)
+	}
+	if msg.Paste {
+		return m, nil
+	}
+	var all []tea.Cmd
+	for _, r := range msg.Runes {
+		next, cmd := m.pressed(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}, Alt: msg.Alt})
+		m = next.(model)
+		all = append(all, cmd)
+	}
+	return m, tea.Batch(all...)
 }
 
 // ticked asks the appliance unless a question is still under way.

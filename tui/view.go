@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,9 @@ const (
 	wideWidth  = 100
 	wideHeight = 30
 )
+
+// detailHeight is what the detail of a disk needs beside other panes.
+const detailHeight = 16
 
 // View draws the screen.
 func (m model) View() string { return render(m) }
@@ -58,12 +62,16 @@ func render(m model) string {
 // drawTitle writes who this is and how the link is, or that the appliance is gone.
 func (m model) drawTitle(c *canvas, r rect) {
 	st := m.status
-	time := ""
+	left := r.w
 	if m.known() {
-		time = m.now().UTC().Format("15:04:05 UTC")
+		left -= len("15:04:05 UTC") + 2
+		c.put(r.x+left+2, r.y, r.w, m.now().UTC().Format("15:04:05 UTC"), of(plain))
 	}
-	c.right(r.x, r.y, r.w, time, of(plain))
-	left := r.w - width(time) - 2
+	if m.frozen {
+		frozen := c.glyphs.parked + " frozen at"
+		left -= width(frozen) + 1
+		c.put(r.x+left+2, r.y, r.w, frozen, of(warn, bold))
+	}
 	if m.gone != nil {
 		m.drawGone(c, rect{r.x, r.y, left, 1})
 		return
@@ -77,15 +85,15 @@ func (m model) drawTitle(c *canvas, r rect) {
 		sign, t := c.link(l.State)
 		at += c.line(r.x+at, r.y, left-at, span{" " + c.glyphs.arrow + " ", of(faint)}, span{l.Peer, of(plain, bold)},
 			span{"  " + sign + " " + linkWord(l), of(t)})
+		if l.State == progress.LinkUp && m.width >= wideWidth {
+			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, Seconds(l.RTT), Percent(l.Loss)), of(faint))
+		}
 	default:
 		at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %d links:", len(links)), of(faint))
 		for _, n := range countLinks(links) {
 			sign, t := c.link(n.state)
 			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %s %d %s", sign, n.count, n.state), of(t))
 		}
-	}
-	if m.frozen {
-		at += c.put(r.x+at, r.y, left-at, "  "+c.glyphs.parked+" frozen", of(warn, bold))
 	}
 }
 
@@ -122,46 +130,56 @@ func add(counts []count, state string) []count {
 	return append(counts, count{state, 1})
 }
 
-// drawGone says that the data is old, and why.
+// drawGone says that the appliance does not answer, and why.
 func (m model) drawGone(c *canvas, r rect) {
-	spans := []span{{c.glyphs.failed + " appliance gone " + Duration(m.clock.Sub(m.goneSince)), of(bad, bold)}}
-	reason := goneReason(m.gone)
-	if room := r.w - width(spans[0].text); m.known() && room > width(reason)+20 {
-		reason += "; this is old"
+	what := c.glyphs.failed + " no answer from the appliance"
+	if m.known() {
+		what = c.glyphs.failed + " appliance gone " + Duration(m.clock.Sub(m.goneSince)) + ", old data"
 	}
-	c.line(r.x, r.y, r.w, append(spans, span{": " + reason, of(bad)})...)
+	c.line(r.x, r.y, r.w, span{what, of(bad, bold)}, span{": " + goneReason(m.gone), of(bad)})
 }
 
-// goneReason says in a few words why an appliance does not answer, and what to
-// do where that is clear.
+// goneReason says in a few words why an appliance does not answer.
 func goneReason(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "no socket, is it running?"
+		return "there is no socket"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "refused, is it running?"
+		return "connection refused"
 	case errors.Is(err, fs.ErrPermission):
-		return "permission denied: join its group"
+		return "permission denied"
 	}
 	return err.Error()
 }
 
+// goneHint says what to do about it; empty if that is not clear.
+func goneHint(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return "Is it running? wanrep serve starts it. Is this its socket? wanrep config show prints the path."
+	case errors.Is(err, fs.ErrPermission):
+		return "Join the group that the socket belongs to, or ask as the user that the appliance runs as."
+	}
+	return ""
+}
+
 // drawUnknown fills the screen before the first answer.
 func (m model) drawUnknown(c *canvas, r rect) {
-	y := r.y + r.h/2 - 2
+	y := r.y + r.h/3
 	if m.gone == nil {
 		c.put(r.x+3, y, r.w-6, "asking the appliance "+c.glyphs.cut, of(faint))
 		return
 	}
-	lines := []string{m.gone.Error(), "This screen fills by itself as soon as the appliance answers."}
-	for i, l := range lines {
-		for j, part := range wrap(l, r.w-6) {
-			c.put(r.x+3, y+i*3+j, r.w-6, part, of(plain))
+	for _, text := range []string{m.gone.Error(), goneHint(m.gone), "This screen fills by itself as soon as the appliance answers."} {
+		for _, line := range wrap(text, r.w-6) {
+			c.put(r.x+3, y, r.w-6, line, of(plain))
+			y++
 		}
+		y++
 	}
 }
 
-// drawSummary writes the second line: the oldest newest point, how many VMs are
+// drawSummary writes the second line: the worst lag, how many VMs are
 // in which state, and how long all of it takes.
 func (m model) drawSummary(c *canvas, r rect) {
 	st := m.status
@@ -192,11 +210,11 @@ func (m model) drawSummary(c *canvas, r rect) {
 	}
 	c.right(r.x, r.y, r.w, tail, of(plain))
 	left := r.w - width(tail) - 1
-	tint := of(plain, bold)
+	first := []span{{"worst lag ", of(faint)}, {age(oldest.Newest, m.now()), of(plain, bold)}, {" " + vmName(st, oldest), of(faint)}}
 	if oldest.Newest.IsZero() {
-		tint = of(bad, bold)
+		first = []span{{"no point yet", of(bad, bold)}, {" " + vmName(st, oldest), of(faint)}}
 	}
-	at := c.line(r.x, r.y, left, span{"oldest point ", of(faint)}, span{age(oldest.Newest, m.now()), tint}, span{" " + vmName(st, oldest), of(faint)})
+	at := c.line(r.x, r.y, left, first...)
 	for _, n := range counts {
 		sign, t := c.state(n.state)
 		text := fmt.Sprintf("   %s %d %s", sign, n.count, n.state)
@@ -281,14 +299,20 @@ func (m model) drawNarrow(c *canvas, r rect) {
 	}
 }
 
-// drawWide puts the VMs above, the graph below them on the left, and link,
-// script and events on the right.
+// drawWide puts the VMs above; below them on the left the graph and, where it
+// would be needlessly high, the detail of the selected line; and on the right
+// link, script and events.
 func (m model) drawWide(c *canvas, r rect) {
 	vms := max(7, min(len(m.rows())+3, r.h*55/100))
 	m.drawVMs(c, rect{r.x, r.y, r.w, vms})
 	y, h := r.y+vms, r.h-vms
 	left := r.w * 58 / 100
-	m.drawGraph(c, rect{r.x, y, left, h})
+	graph := h
+	if graph > 2*detailHeight {
+		graph = h - detailHeight
+		m.drawDetail(c, rect{r.x, y + graph, left, detailHeight})
+	}
+	m.drawGraph(c, rect{r.x, y, left, graph})
 	right := rect{r.x + left, y, r.w - left, 0}
 	right.h = min(h/2, m.linkLines(right.w-2)+2)
 	m.drawLinks(c, right)
@@ -320,48 +344,77 @@ func (m model) drawKeys(c *canvas, r rect) {
 			at += c.put(r.x+at, r.y, r.w-at, "esc  ", of(faint))
 		}
 	}
-	for _, a := range m.actions {
-		at += c.line(r.x+at, r.y, r.w-at, span{a.Key, of(warn, bold)}, span{" " + a.Label + "   ", of(plain)})
-	}
-	for _, k := range m.commands {
-		if k.short == "" {
-			continue
-		}
-		name, _, _ := strings.Cut(k.binding.Help().Key, ",")
-		if at+width(name)+1+width(k.short) > r.w {
-			break
-		}
-		at += c.line(r.x+at, r.y, r.w-at, span{name, of(plain, bold)}, span{" " + k.short + "   ", of(faint)})
+	for _, k := range m.keyLine(r.w - at) {
+		at += c.line(r.x+at, r.y, r.w-at, k[0], k[1])
+		at += keySpace
 	}
 }
 
-// wrap breaks a text into lines of at most w columns, at spaces where it can.
-func wrap(s string, w int) []string {
-	var out []string
-	line := ""
-	for word := range strings.FieldsSeq(s) {
-		for width(word) > w {
-			if line != "" {
-				out, line = append(out, line), ""
-			}
-			head := strings.TrimRight(fit(word, w, ""), " ")
-			if head == "" || !strings.HasPrefix(word, head) {
-				return append(out, fit(word, w, ""))
-			}
-			out, word = append(out, head), word[len(head):]
-		}
-		switch {
-		case line == "":
-			line = word
-		case width(line)+1+width(word) <= w:
-			line += " " + word
+// keySpace is the space between two keys of the key line.
+const keySpace = 3
+
+// keyLine returns the keys that fit into w columns: a program's own first, help
+// and quit always, and of the others as many as there is room for.
+func (m model) keyLine(w int) [][2]span {
+	need := func(k [2]span) int { return width(k[0].text) + width(k[1].text) + keySpace }
+	var own, others, always [][2]span
+	used := -keySpace
+	for _, a := range m.actions {
+		own = append(own, [2]span{{a.Key, of(warn, bold)}, {" " + a.Label, of(plain)}})
+		used += need(own[len(own)-1])
+	}
+	for _, k := range m.commands {
+		name, _, _ := strings.Cut(k.binding.Help().Key, ",")
+		line := [2]span{{name, of(plain, bold)}, {" " + k.short, of(faint)}}
+		switch k.short {
+		case "":
+		case "help", "quit":
+			always = append(always, line)
+			used += need(line)
 		default:
-			out, line = append(out, line), word
+			others = append(others, line)
 		}
 	}
-	if line != "" {
-		out = append(out, line)
+	fit := 0
+	for fit < len(others) && used+need(others[fit]) <= w {
+		used += need(others[fit])
+		fit++
 	}
+	return slices.Concat(own, others[:fit], always)
+}
+
+// wrap breaks a text into printable lines of at most w columns, at spaces where
+// it can; w is taken to be at least 2, for the widest character.
+func wrap(s string, w int) []string {
+	w = max(w, 2)
+	var out []string
+	var line strings.Builder
+	used := 0
+	end := func() {
+		if used > 0 {
+			out = append(out, line.String())
+			line.Reset()
+			used = 0
+		}
+	}
+	for word := range strings.FieldsSeq(s) {
+		n := width(word)
+		switch {
+		case used > 0 && used+1+n <= w:
+			line.WriteByte(' ')
+			used++
+		case used > 0:
+			end()
+		}
+		for _, g := range split(word, n) {
+			if used+g.width > w {
+				end()
+			}
+			line.WriteString(g.text)
+			used += g.width
+		}
+	}
+	end()
 	return out
 }
 

@@ -14,31 +14,45 @@ type columns struct {
 // gap is the space between two columns.
 const gap = 2
 
-// columnsFor shares out w columns: what matters most at 3 a.m. stays longest.
+// columnsFor shares out w columns; name is how long the longest name is. What
+// matters most at 3 a.m. stays longest.
 func columnsFor(w, name int) columns {
-	k := columns{age: 7, name: max(10, min(name, 16)), state: 13, percent: 7, wire: 10, eta: 6}
-	if w >= 98 {
-		k.since, k.durable, k.eta = 6, 9, 8
-		k.name = max(16, min(name, 24))
+	k := columns{age: 6, state: 13, percent: 5, wire: 10, eta: 6}
+	least, most := 10, 16
+	if w < 76 {
+		k.state, k.eta = 11, 0
 	}
-	if w >= 118 {
-		k.read, k.points = 10, 6
+	if w >= 96 {
+		k.since, k.durable = 6, 9
+		least, most = 16, 24
+	}
+	if w >= 116 {
+		k.points = 6
+	}
+	if w >= 140 {
+		k.read = 10
 	}
 	if w >= 160 {
 		k.note = w / 4
-		k.name = max(16, min(name, 32))
+		most = 32
 	}
-	used := 1
-	for _, n := range []int{k.age, k.name, k.state, k.since, k.percent, k.wire, k.read, k.eta, k.durable, k.points, k.note} {
-		if n > 0 {
-			used += n + gap
-		}
-	}
-	k.bar = max(0, w-used)
-	if k.bar < 5 {
+	free := w - k.width()
+	k.name = max(least, min(name, most, free-gap))
+	if k.bar = free - gap - k.name - gap; k.bar < 5 {
 		k.bar = 0
 	}
 	return k
+}
+
+// width is what the columns take up with the gaps behind them and the marker.
+func (k columns) width() int {
+	w := 1
+	for _, n := range []int{k.age, k.name, k.state, k.since, k.bar, k.percent, k.wire, k.read, k.eta, k.durable, k.points, k.note} {
+		if n > 0 {
+			w += n + gap
+		}
+	}
+	return w - gap
 }
 
 // drawVMs draws the tree of VMs and disks.
@@ -74,7 +88,7 @@ func (m model) drawVMs(c *canvas, r rect) {
 	for _, row := range rows {
 		longest = max(longest, width(m.rowName(c, row)))
 	}
-	k := columnsFor(in.w, longest)
+	k := columnsFor(in.w-1, longest)
 	drawHeads(c, in, k)
 	for i := range min(shown, len(rows)-first) {
 		y, row := in.y+1+i, rows[first+i]
@@ -121,7 +135,7 @@ func drawHeads(c *canvas, r rect, k columns) {
 			x += w + gap
 		}
 	}
-	right(k.age, "POINT")
+	right(k.age, "LAG")
 	left(k.name, "VM, DISK")
 	left(k.state, "STATE")
 	right(k.since, "SINCE")
@@ -172,21 +186,21 @@ func (m model) drawVM(c *canvas, x, y int, k columns, r row) {
 	}
 	why := note(m.status, r.vm, now)
 	sum := total(r.vm)
-	idle := !moves(r.vm.State) && !(r.vm.State == progress.Complete || r.vm.State == progress.Waiting && why == "")
-	if idle && k.note == 0 {
+	still := !moves(r.vm.State) && r.vm.State != progress.Complete && (r.vm.State != progress.Waiting || why != "")
+	if still && k.note == 0 {
+		end := x + k.width() - 1 - (k.age + gap + k.name + gap + k.state + gap)
+		if k.since > 0 {
+			end -= k.since + gap
+		}
+		if k.points > 0 {
+			c.right(end-k.points, y, k.points, fmt.Sprint(r.vm.Points), of(plain))
+			end -= k.points + gap
+		}
 		tint := of(t)
 		if t == good {
 			tint = of(faint)
 		}
-		room := k.bar + gap + k.percent + gap + k.wire + gap + k.eta
-		if k.since > 0 {
-			room += k.durable + gap
-		}
-		if k.points > 0 {
-			room += k.read + gap
-			c.right(x+room+gap, y, k.points, fmt.Sprint(r.vm.Points), of(plain))
-		}
-		c.put(x, y, room, why, tint)
+		c.put(x, y, end-x, why, tint)
 		return
 	}
 	n := numbers{done: sum.done, sent: sum.sent, size: sum.size, wire: sum.wire, read: sum.read, eta: sum.eta, tone: t, moves: moves(r.vm.State)}
@@ -253,7 +267,7 @@ func drawNumbers(c *canvas, x, y int, k columns, n numbers) int {
 		}
 		x += k.bar + gap
 	}
-	right(k.percent, Percent(share(n.done, n.size)), of(plain))
+	right(k.percent, percentNumber(share(n.done, n.size)), of(plain))
 	right(k.durable, Bytes(n.done), of(plain))
 	if !n.moves {
 		n.wire, n.read, n.eta = 0, 0, -1
@@ -298,12 +312,16 @@ func (m model) about(c *canvas, r row) []span {
 	now := m.now()
 	dot := " " + c.glyphs.dot + " "
 	if r.disk == nil {
-		text := plural(r.vm.Points, "point")
-		if r.vm.Point != "" {
-			text += dot + "point " + r.vm.Point + " under way"
-		}
+		text := r.vm.State
 		if !r.vm.Since.IsZero() {
-			text += dot + r.vm.State + " for " + since(r.vm.Since, now)
+			text += " for " + since(r.vm.Since, now)
+		}
+		if r.vm.Because != "" {
+			text += ": " + r.vm.Because
+		}
+		text += dot + plural(r.vm.Points, "point")
+		if r.vm.Point != "" {
+			text += dot + "next point " + r.vm.Point
 		}
 		return []span{{vmName(m.status, r.vm), of(plain, bold)}, {dot + text, of(plain)}}
 	}

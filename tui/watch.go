@@ -113,10 +113,13 @@ func runScreen(st progress.Status, t *theme, columns int) string {
 			longest = max(longest, width(d.Disk))
 		}
 	}
-	k := columns1(c.w, longest)
+	k := barColumns(c.w, longest)
 	for _, vm := range vms {
 		sign, tone := c.state(vm.State)
-		spans := []span{{vmName(st, vm), of(plain, bold)}, {"  " + sign + " " + vm.State, of(tone)}, {"  point " + vm.Point, of(faint)}}
+		spans := []span{{vmName(st, vm), of(plain, bold)}, {"  " + sign + " " + vm.State, of(tone)}}
+		if vm.Point != "" {
+			spans = append(spans, span{"  point " + vm.Point, of(faint)})
+		}
 		if vm.Because != "" {
 			spans = append(spans, span{"  " + vm.Because, of(tone)})
 		}
@@ -140,9 +143,9 @@ func runScreen(st progress.Status, t *theme, columns int) string {
 	return c.String()
 }
 
-// columns1 shares out the columns of a run's bars.
-func columns1(w, name int) columns {
-	k := columns{name: max(4, min(name, 24)), state: 13, percent: 7, durable: 9, wire: 10, eta: 6}
+// barColumns shares out the columns of a run's bars.
+func barColumns(w, name int) columns {
+	k := columns{name: max(4, min(name, 24)), state: 13, percent: 5, durable: 9, wire: 10, eta: 6}
 	used := 2
 	for _, n := range []int{k.name, k.state, k.percent, k.durable, k.wire, k.eta} {
 		used += n + gap

@@ -1,0 +1,204 @@
+package tui
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/charmbracelet/lipgloss"
+
+	"wanrep/diskio"
+	"wanrep/replicate/progress"
+)
+
+func TestFit(t *testing.T) {
+	tests := []struct {
+		text string
+		w    int
+		want string
+	}{
+		{"sql01", 8, "sql01   "},
+		{"sql01", 5, "sql01"},
+		{"sql01", 4, "sql…"},
+		{"sql01", 1, "…"},
+		{"sql01", 0, ""},
+		{"東京本社", 8, "東京本社"},
+		{"東京本社", 7, "東京本…"},
+		{"東京本社", 6, "東京… "},
+		{"a\x1b[31mb", 8, "a�[31mb "},
+		{"a\nb\tc\xff", 8, "a�b�c�  "},
+		{"e\u0301\u0301\u0301\u0301e", 3, "e\u0301\u0301e "},
+		{"\u0301e", 3, "e  "},
+	}
+	for _, tt := range tests {
+		got := fit(tt.text, tt.w, "…")
+		if got != tt.want {
+			t.Errorf("fit(%q, %d) = %q, want %q", tt.text, tt.w, got, tt.want)
+		}
+		if n := lipgloss.Width(got); n != tt.w {
+			t.Errorf("fit(%q, %d) is %d columns wide", tt.text, tt.w, n)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	tests := []struct {
+		text string
+		w    int
+		want string
+	}{
+		{"no answer in 60 s", 9, "no answer|in 60 s"},
+		{"", 9, ""},
+		{"203.0.113.9:7443", 8, "203.0.11|3.9:7443"},
+		{"at 203.0.113.9:7443", 8, "at|203.0.11|3.9:7443"},
+		{"東京本社", 5, "東京|本社"},
+		{"東", 1, "東"},
+		{"a\u0301\u0301\u0301\u0301\u0301bcd", 2, "a\u0301\u0301b|cd"},
+	}
+	for _, tt := range tests {
+		if got := strings.Join(wrap(tt.text, tt.w), "|"); got != tt.want {
+			t.Errorf("wrap(%q, %d) = %q, want %q", tt.text, tt.w, got, tt.want)
+		}
+	}
+}
+
+// checkFrame fails if a frame is anything but h lines of w printable columns.
+func checkFrame(t *testing.T, frame string, w, h int) {
+	t.Helper()
+	lines := strings.Split(frame, "\n")
+	if len(lines) != h {
+		t.Errorf("%d lines, want %d", len(lines), h)
+	}
+	for y, line := range lines {
+		text := sgr.ReplaceAllString(line, "")
+		if text != diskio.Printable(text) {
+			t.Errorf("line %d holds control characters: %q", y, text)
+		}
+		columns := 0
+		for _, r := range text {
+			if !unicode.Is(unicode.Mn, r) {
+				columns += lipgloss.Width(string(r))
+			}
+		}
+		if columns != w {
+			t.Errorf("line %d is %d columns wide, want %d: %q", y, columns, w, text)
+		}
+	}
+}
+
+// Every frame of any status fills the terminal exactly, at any size, in every
+// view and whatever the numbers and names are.
+func TestFramesFit(t *testing.T) {
+	sizes := [][2]int{
+		{1, 1}, {59, 40}, {60, 15}, {60, 16}, {61, 17}, {69, 18}, {70, 24}, {75, 20}, {77, 23}, {80, 24}, {90, 100}, {97, 29}, {98, 30},
+		{99, 31}, {100, 29}, {100, 30}, {117, 35}, {118, 40}, {139, 41}, {142, 16}, {161, 44}, {200, 60}, {300, 20}, {400, 90},
+	}
+	for name, status := range map[string]func(progress.Status) progress.Status{
+		"seeding": seeding, "lost": lost, "parked": parked, "many": many, "hostile": hostile, "absurd": absurd,
+	} {
+		for _, l := range []look{unicodeLook, {ascii: true}} {
+			for _, size := range sizes {
+				w, h := size[0], size[1]
+				m := demo(showing(status(branch(t)), w, h, l))
+				checkFrame(t, render(m), w, h)
+				m.zoomed = true
+				for _, m.focus = range m.panes() {
+					checkFrame(t, render(m), w, h)
+				}
+				m.helping = true
+				checkFrame(t, render(m), w, h)
+				if t.Failed() {
+					t.Fatalf("%s at %dx%d", name, w, h)
+				}
+			}
+		}
+	}
+}
+
+// absurd is the branch with numbers that nothing should ever report.
+func absurd(st progress.Status) progress.Status {
+	nan, inf := math.NaN(), math.Inf(1)
+	l := &st.Links[0]
+	l.RTT, l.Loss, l.LongestStall, l.RepairOverhead, l.Attempt = nan, 7344530, inf, -1, -7
+	for i := range st.VMs {
+		vm := &st.VMs[i]
+		vm.Since = st.Time.AddDate(500, 0, 0)
+		for j := range vm.Disks {
+			d := &vm.Disks[j]
+			d.State = progress.Sending
+			d.VirtualSize = []int64{0, -1, math.MaxInt64}[j%3]
+			d.Durable, d.Offset = math.MaxInt64, -1
+			d.WireRate, d.ReadRate, d.ETA = nan, -inf, nan
+			d.Data, d.Wire = -1, math.MaxInt64
+		}
+	}
+	for i := range st.Samples {
+		st.Samples[i] = progress.Sample{Wire: []float64{nan, inf, -inf, -1, 1e300}[i%5], Data: inf}
+	}
+	return st
+}
+
+func TestNothingAbsurd(t *testing.T) {
+	for _, size := range [][2]int{{80, 24}, {200, 60}} {
+		m := showing(absurd(branch(t)), size[0], size[1], unicodeLook)
+		for _, zoomed := range []bool{false, true} {
+			m.zoomed = zoomed
+			for _, bad := range []string{"NaN", "Inf", " -1", "7344530", "00000000 "} {
+				if screen := sgr.ReplaceAllString(render(m), ""); strings.Contains(screen, bad) {
+					t.Errorf("%q is on the screen:\n%s", bad, screen)
+				}
+			}
+		}
+	}
+}
+
+// FuzzRender draws whatever an appliance may send.
+func FuzzRender(f *testing.F) {
+	for _, status := range []func(progress.Status) progress.Status{seeding, lost, many, hostile} {
+		data, err := json.Marshal(status(branch(f)))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data, uint8(80), uint8(24))
+		f.Add(data, uint8(120), uint8(40))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, w, h uint8) {
+		var st progress.Status
+		if json.Unmarshal(data, &st) != nil {
+			t.Skip("no status")
+		}
+		m := showing(st, max(1, int(w)), max(1, int(h)), unicodeLook)
+		checkFrame(t, render(m), m.width, m.height)
+		m.zoomed = true
+		checkFrame(t, render(m), m.width, m.height)
+		Table(st, int(w), true)
+		runScreen(st, m.theme, int(w))
+	})
+}
+
+// A second later each column of the graph but the last stays as it was, one
+// place further on or not at all.
+func TestGraphDoesNotFlicker(t *testing.T) {
+	samples := branch(t).Samples
+	for _, w := range []int{30, 56, 105, 300, 500} {
+		before := buckets(samples[:299], 1000, w)
+		after := buckets(samples, 1001, w)
+		if n := min(w, graphSeconds); len(after) > n || len(after) < n-1 {
+			t.Errorf("%d columns for %d", len(after), w)
+		}
+		kept := 0
+		for _, a := range after {
+			for _, b := range before {
+				if a == b {
+					kept++
+					break
+				}
+			}
+		}
+		if kept < len(after)-2 {
+			t.Errorf("width %d: only %d of %d columns stay", w, kept, len(after))
+		}
+	}
+}
