@@ -16,8 +16,8 @@ import (
 	"wanrep/resume"
 )
 
-// firstWord is how long a peer may take until it says what it wants on a new
-// stream. Longer means that something is wrong with it.
+// firstWord is how long a peer may take until it says what it wants on a new link
+// or stream. Longer means that something is wrong with it.
 const firstWord = 10 * time.Second
 
 // A targetLink is one link at the target. Its goroutine owns the conversation on
@@ -60,6 +60,8 @@ func (t *Target) serveLink(stop context.Context, link Link) {
 
 // converse answers the source's messages until the link ends.
 func (l *targetLink) converse(ctx context.Context, streams *sync.WaitGroup) error {
+	silence := time.AfterFunc(firstWord, func() { l.link.Close(CloseProtocol, "the source said nothing") })
+	defer silence.Stop()
 	control, err := l.link.AcceptStream(ctx)
 	if err != nil {
 		return err
@@ -69,6 +71,7 @@ func (l *targetLink) converse(ctx context.Context, streams *sync.WaitGroup) erro
 	if err := l.hello(); err != nil {
 		return err
 	}
+	silence.Stop()
 	if err := l.link.Confirmed(ctx); err != nil {
 		return err
 	}
@@ -110,9 +113,7 @@ func (l *targetLink) answer(message any, err error) error {
 // hello answers where the source's VMs are. The handshake may not be complete: it
 // only reads.
 func (l *targetLink) hello() error {
-	timer := time.AfterFunc(firstWord, l.control.Abort)
 	message, err := wire.Read(l.control)
-	timer.Stop()
 	if err != nil {
 		return err
 	}
