@@ -38,7 +38,7 @@ func (m model) drawEvents(c *canvas, r rect) {
 			break
 		}
 		sign, t := c.level(e.Level)
-		text := []string{eventText(e)}
+		text := []string{eventText(e, len(m.status.Links) > 1)}
 		at := c.line(in.x+1, y, in.w-2, span{e.Time.UTC().Format("15:04:05"), of(faint)}, span{" " + sign + " ", of(t)})
 		if in.h >= roomy {
 			text = wrap(text[0], in.w-2-at)
@@ -53,25 +53,21 @@ func (m model) drawEvents(c *canvas, r rect) {
 }
 
 // eventText is an event with what it is about in front, where the text does not
-// say so itself.
-func eventText(e progress.Event) string {
-	about := ""
-	for _, name := range []string{e.VM, e.Disk} {
-		if name != "" && !strings.Contains(e.Text, name) {
-			if about != "" {
-				about += "/"
-			}
-			about += name
-		}
+// say so itself; of which peer, only where there are several.
+func eventText(e progress.Event, peers bool) string {
+	names := []string{e.VM, e.Disk}
+	if peers {
+		names = []string{e.Peer, e.VM, e.Disk}
 	}
-	word := ""
+	names = slices.DeleteFunc(names, func(n string) bool { return n == "" || strings.Contains(e.Text, n) })
+	text := e.Text
+	if len(names) > 0 {
+		text = strings.Join(names, "/") + ": " + text
+	}
 	if e.Level == progress.Error {
-		word = "error: "
+		text = "error: " + text
 	}
-	if about != "" {
-		about += ": "
-	}
-	return word + about + e.Text
+	return text
 }
 
 // drawScript draws the steps of a program that shows something.

@@ -78,8 +78,15 @@ func golden(t *testing.T, name, got string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != string(want) {
-		t.Errorf("%s differs (go test ./tui -update rewrites it); got:\n%s\nwant:\n%s", file, got, want)
+	if got == string(want) {
+		return
+	}
+	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	t.Errorf("%s differs (go test ./tui -update rewrites it): %d lines, want %d", file, len(gotLines), len(wantLines))
+	for i := range min(len(gotLines), len(wantLines)) {
+		if gotLines[i] != wantLines[i] {
+			t.Errorf("line %d:\ngot  %s\nwant %s", i+1, gotLines[i], wantLines[i])
+		}
 	}
 }
 

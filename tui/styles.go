@@ -89,11 +89,11 @@ type theme struct {
 // Okabe and Ito's colours, which people with any colour vision tell apart; for
 // light backgrounds darkened until they can be read.
 var darkColors = [tones]string{
-	faint: "#8a919c", good: "#00b386", moving: "#56b4e9", warn: "#e69f00", bad: "#ff6f3c", over: "#96701c", wireOnData: "#56b4e9",
+	faint: "#8a919c", good: "#00b386", moving: "#56b4e9", warn: "#e69f00", bad: "#ff6f3c", over: "#2d5778", wireOnData: "#56b4e9",
 }
 
 var lightColors = [tones]string{
-	faint: "#6a6f78", good: "#00734f", moving: "#0072b2", warn: "#8a5a00", bad: "#b83c00", over: "#d9a441", wireOnData: "#0072b2",
+	faint: "#6a6f78", good: "#00734f", moving: "#0072b2", warn: "#8a5a00", bad: "#b83c00", over: "#a5c9e3", wireOnData: "#0072b2",
 }
 
 const (

@@ -1,0 +1,145 @@
+// Command screens makes pictures of the terminal UI for the README and for
+// people who review it. It starts the real UI in a pseudo terminal with a status
+// from a file, reads the terminal's cells, and paints them.
+//
+//	go run ./test/screens -out top.png
+//	wanrep status --json > now.json && go run ./test/screens -status now.json -size 120x40 -out now.png
+//
+// It is no test and no part of wanrep; paint.go holds the painting.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"image/png"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/vt"
+	"github.com/creack/pty"
+
+	"wanrep/replicate/progress"
+	"wanrep/tui"
+)
+
+func main() {
+	out := flag.String("out", "", "the PNG to write")
+	size := flag.String("size", "120x40", "columns and rows of the terminal")
+	status := flag.String("status", "tui/testdata/branch.json", "the status to show, as `wanrep status --json` prints it")
+	keys := flag.String("keys", "", "keys to press before the picture is taken, for example \"jj\"")
+	light := flag.Bool("light", false, "a terminal with a light background")
+	font := flag.String("font", "/usr/share/fonts/truetype/dejavu", "the directory of DejaVuSansMono.ttf and DejaVuSansMono-Bold.ttf")
+	flag.Parse()
+	if err := run(*out, *size, *status, *keys, *font, *light); err != nil {
+		fmt.Fprintln(os.Stderr, "screens:", err)
+		os.Exit(1)
+	}
+}
+
+func run(out, size, status, keys, fontDir string, light bool) error {
+	if out == "" {
+		return fmt.Errorf("say with -out which file to write")
+	}
+	var w, h int
+	if _, err := fmt.Sscanf(size, "%dx%d", &w, &h); err != nil || w < 1 || h < 1 || w > 500 || h > 200 {
+		return fmt.Errorf("-size %q: write columns and rows, such as 120x40", size)
+	}
+	faces, err := loadFaces(fontDir)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(status)
+	if err != nil {
+		return err
+	}
+	var st progress.Status
+	if err := json.Unmarshal(data, &st); err != nil {
+		return fmt.Errorf("%s: %w", status, err)
+	}
+	screen, err := show(st, w, h, keys, light)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	encoder := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := encoder.Encode(f, paint(screen, faces, light)); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// still is a source that always tells the same.
+type still struct{ status progress.Status }
+
+func (s still) Status(context.Context) (progress.Status, error) { return s.status, nil }
+
+// show runs the UI in a terminal of w by h cells, presses keys and returns what
+// it shows then.
+func show(st progress.Status, w, h int, keys string, light bool) (*vt.SafeEmulator, error) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		return nil, fmt.Errorf("open a pseudo terminal: %w", err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	if err := pty.Setsize(master, &pty.Winsize{Cols: uint16(w), Rows: uint16(h)}); err != nil {
+		return nil, err
+	}
+	screen := vt.NewSafeEmulator(w, h)
+	go io.Copy(screen, master)
+	// What the emulator answers to the UI's questions.
+	go io.Copy(master, screen)
+
+	ctx, quit := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- tui.Run(ctx, tui.Config{Source: still{st}, In: slave, Out: slave, Light: light, Getenv: environment})
+	}()
+	settle(screen)
+	for _, k := range keys {
+		if _, err := io.WriteString(master, string(k)); err != nil {
+			quit()
+			return nil, err
+		}
+		settle(screen)
+	}
+	picture := vt.NewSafeEmulator(w, h)
+	for y := range h {
+		for x := range w {
+			picture.SetCell(x, y, screen.CellAt(x, y))
+		}
+	}
+	quit()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		return nil, fmt.Errorf("the UI ended early: %w", err)
+	}
+	return picture, nil
+}
+
+// settle waits until something is on the screen and has not changed for a while.
+func settle(screen *vt.SafeEmulator) {
+	const still, most = 300 * time.Millisecond, 10 * time.Second
+	before, since := "", time.Now()
+	for start := since; time.Since(start) < most; time.Sleep(20 * time.Millisecond) {
+		now := screen.Render()
+		if now != before || strings.TrimSpace(now) == "" {
+			before, since = now, time.Now()
+		} else if time.Since(since) >= still {
+			return
+		}
+	}
+}
+
+// environment is that of a modern terminal, whatever this runs in.
+func environment(name string) string {
+	return map[string]string{"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}[name]
+}
