@@ -32,7 +32,12 @@ type diskRun struct {
 	totals struct {
 		read, zero, data, wire, resent atomic.Int64
 	}
-	durable  atomic.Int64
+	durable atomic.Int64
+	// written is the offset behind the last content handed to the stream of the
+	// current link, and writing tells that a Write runs.
+	written  atomic.Int64
+	writing  atomic.Bool
+	pulse    *pulse // of the session that sends the disk
 	complete bool
 	rootText string // the root in hex, once known
 }
@@ -67,7 +72,13 @@ func (d *diskRun) attach(ctx context.Context, at wire.Offset) error {
 	}
 	d.complete = at.Complete
 	d.durable.Store(at.Durable)
+	d.written.Store(at.Durable)
 	return nil
+}
+
+// waits tells that the target has to move next: to take bytes, or to acknowledge.
+func (d *diskRun) waits() bool {
+	return d.writing.Load() || d.written.Load() > d.durable.Load()
 }
 
 // root returns the root over the whole disk once everything was sent, and waits

@@ -208,15 +208,46 @@ func (r *receiver) sync() error {
 
 // acknowledge syncs, and then tells the source.
 func (r *receiver) acknowledge() error {
-	if err := r.sync(); err != nil {
+	stop := r.tellBusy(r.disk.Durable())
+	err := r.sync()
+	stop()
+	if err != nil {
 		return err
 	}
 	return wire.Write(r.stream, &wire.Durable{Offset: r.disk.Durable()})
 }
 
+// tellBusy tells the source again and again, until it is stopped, how far the disk
+// was before a sync that takes long.
+func (r *receiver) tellBusy(durable int64) (stop func()) {
+	ctx, cancel := context.WithCancel(r.point.ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		tick := time.NewTicker(busyEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if wire.Write(r.stream, &wire.Durable{Offset: durable}) != nil {
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		telling.Wait()
+	}
+}
+
 // finish makes the disk complete, if it has the source's root, and tells the source.
 func (r *receiver) finish(end wire.Frame) error {
-	if err := r.disk.Finish(end.Root); err != nil {
+	stop := r.tellBusy(r.disk.Durable())
+	err := r.disk.Finish(end.Root)
+	stop()
+	if err != nil {
 		return &storeError{err}
 	}
 	size := r.disk.Spec().Size

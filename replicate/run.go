@@ -55,9 +55,12 @@ func (r *run) execute() {
 			return
 		}
 		err = r.session(r.ctx, link)
-		code, reason := uint64(CloseDone), "run ended"
-		if r.ctx.Err() != nil {
-			code, reason = CloseShutdown, "run interrupted"
+		code, reason := uint64(CloseDone), "the run has ended"
+		switch {
+		case r.ctx.Err() != nil:
+			code, reason = CloseShutdown, "the run was interrupted"
+		case err != nil:
+			reason = err.Error()
 		}
 		link.Close(code, reason)
 		switch {

@@ -19,8 +19,9 @@ const writeBytes = 16 << 10
 // send moves the rest of one disk over one stream of a link: it announces the
 // stream, sends what the plan says and the root, and returns when the target has
 // everything. Two goroutines read ahead and take acknowledgements meanwhile.
-func (d *diskRun) send(ctx context.Context, link Link, place int, generation uint64, proven func()) error {
-	stream, err := link.OpenStream(ctx)
+func (d *diskRun) send(ctx context.Context, s *session, place int, generation uint64) error {
+	d.pulse = &s.pulse
+	stream, err := s.link.OpenStream(ctx)
 	if err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func (d *diskRun) send(ctx context.Context, link Link, place int, generation uin
 		return ctx.Err()
 	})
 	group.Go(func() error { return d.sendPieces(ctx, stream, from, ahead) })
-	group.Go(func() error { return d.acknowledged(stream, proven) })
+	group.Go(func() error { return d.acknowledged(stream, s.run.proven) })
 	return group.Wait()
 }
 
@@ -72,10 +73,11 @@ func (d *diskRun) sendPieces(ctx context.Context, stream Stream, from int64, ahe
 		if err := d.ledger.add(ctx, p.blocks, end); err != nil {
 			return err
 		}
-		for frames := range slices.Chunk(p.frames, writeBytes) {
-			if _, err := stream.Write(frames); err != nil {
-				return err
-			}
+		if err := d.write(stream, p.frames); err != nil {
+			return err
+		}
+		if len(p.frames) > 0 {
+			d.written.Store(end)
 		}
 		d.count(p, described)
 		described = end
@@ -121,8 +123,23 @@ func (d *diskRun) sendEnd(ctx context.Context, stream Stream) error {
 	d.ledger.finish()
 	end := wire.AppendEnd(nil, d.size(), root)
 	d.totals.wire.Add(int64(len(end)))
-	_, err = stream.Write(end)
-	return err
+	if err := d.write(stream, end); err != nil {
+		return err
+	}
+	d.written.Store(d.size())
+	return nil
+}
+
+func (d *diskRun) write(stream Stream, frames []byte) error {
+	d.writing.Store(true)
+	defer d.writing.Store(false)
+	for chunk := range slices.Chunk(frames, writeBytes) {
+		if _, err := stream.Write(chunk); err != nil {
+			return err
+		}
+		d.pulse.beat()
+	}
+	return nil
 }
 
 // acknowledged takes the target's messages on the disk's stream until the disk is
@@ -137,6 +154,7 @@ func (d *diskRun) acknowledged(stream Stream, proven func()) error {
 			}
 			return err
 		}
+		d.pulse.beat()
 		switch m := message.(type) {
 		case *wire.Durable:
 			if err := d.ledger.durable(m.Offset); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,7 @@ type session struct {
 	run     *run
 	link    Link
 	control Stream
+	pulse   pulse
 }
 
 // session attaches the run to a link and moves VM after VM until all are settled.
@@ -131,18 +133,33 @@ func (s *session) replicate(ctx context.Context, v *vmRun) error {
 		return s.compare(ctx, v, opened.Roots)
 	}
 	s.run.started(v)
+	if err := s.send(ctx, v, opened.Generation); err != nil {
+		return err
+	}
+	return s.commit(ctx, v)
+}
+
+// send sends what is missing of all disks, side by side, and watches that
+// something moves.
+func (s *session) send(ctx context.Context, v *vmRun, generation uint64) error {
 	group, sending := errgroup.WithContext(ctx)
+	watching, unwatch := context.WithCancel(sending)
+	var disks sync.WaitGroup
 	for i, d := range v.disks {
 		if d.complete {
 			d.show(progress.Complete, "")
 			continue
 		}
-		group.Go(func() error { return d.send(sending, s.link, i, opened.Generation, s.run.proven) })
+		disks.Add(1)
+		group.Go(func() error {
+			defer disks.Done()
+			return d.send(sending, s, i, generation)
+		})
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return s.commit(ctx, v)
+	group.Go(func() error { return s.pulse.watch(watching, v.disks) })
+	disks.Wait()
+	unwatch()
+	return group.Wait()
 }
 
 func (s *session) open(v *vmRun) (*wire.Opened, error) {

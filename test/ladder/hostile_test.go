@@ -3,6 +3,7 @@ package ladder
 import (
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -315,4 +316,33 @@ func lieOnDisk(s *sim, l *quicx.Link, answer any) {
 	}
 	wire.Write(st, answer)
 	io.Copy(io.Discard, st)
+}
+
+// TestStalledLinkIsNotHealthy has a target that takes everything and acknowledges
+// nothing. The link is up all the time; the run leaves it after a minute.
+func TestStalledLinkIsNotHealthy(t *testing.T) {
+	bubble(t, smallDisks(), func(t *testing.T, s *sim) {
+		s.stopTarget()
+		opened := &wire.Opened{Point: "1", Generation: 1, Disks: []wire.Offset{{}, {}}}
+		stopLiar := s.liar([]any{&wire.Welcome{Version: 1}, opened}, nil)
+		time.AfterFunc(70*time.Second, func() {
+			stopLiar()
+			s.startTarget()
+		})
+		began := time.Now()
+		if _, err := s.source.Run(t.Context(), "nightly"); err != nil {
+			t.Fatal(err)
+		}
+		s.checkReplica()
+		if took := time.Since(began); took < time.Minute || took > 3*time.Minute {
+			t.Errorf("took %v, want a little more than a minute", took)
+		}
+		told := false
+		for _, e := range s.sources.Status().Events {
+			told = told || strings.Contains(e.Text, "moved no block for 1m")
+		}
+		if !told {
+			t.Errorf("no event says why the link was left: %+v", s.sources.Status().Events)
+		}
+	})
 }
