@@ -237,3 +237,38 @@ func fit(s string, w int, more string) string {
 	}
 	return b.String() + strings.Repeat(" ", max(0, w-at))
 }
+
+// wrap breaks a text into printable lines of at most w columns, at spaces where
+// it can; w is taken to be at least 2, for the widest character.
+func wrap(s string, w int) []string {
+	w = max(w, 2)
+	var out []string
+	var line strings.Builder
+	used := 0
+	end := func() {
+		if used > 0 {
+			out = append(out, line.String())
+			line.Reset()
+			used = 0
+		}
+	}
+	for word := range strings.FieldsSeq(s) {
+		n := width(word)
+		switch {
+		case used > 0 && used+1+n <= w:
+			line.WriteByte(' ')
+			used++
+		case used > 0:
+			end()
+		}
+		for _, g := range split(word, n) {
+			if used+g.width > w {
+				end()
+			}
+			line.WriteString(g.text)
+			used += g.width
+		}
+	}
+	end()
+	return out
+}

@@ -171,7 +171,8 @@ func (m model) drawDiskTable(c *canvas, r rect, vm progress.VM) {
 	}
 	for n, d := range vm.Disks {
 		y := r.y + 1 + n
-		if y >= r.y+r.h {
+		if left := len(vm.Disks) - n; n == r.h-2 && left > 1 {
+			c.put(r.x, y, r.w, "and "+plural(left, "disk")+" more", of(faint))
 			return
 		}
 		sign, t := c.state(d.State)

@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 )
 
@@ -124,6 +125,14 @@ func Percent(share float64) string {
 // percentNumber is Percent for a column that has the sign in its head.
 func percentNumber(share float64) string {
 	return fmt.Sprintf("%.1f", math.Floor(clampShare(share)*1000)/10)
+}
+
+// plural prints a count with its noun: "1 disk", "3 disks".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 // age prints the age of a VM's newest point: "26h03m", or "none".

@@ -9,10 +9,7 @@ import (
 
 // linkLines is how many lines of w columns the link pane wants.
 func (m model) linkLines(w int) int {
-	if len(m.status.Links) == 1 {
-		return len(m.oneLink(newCanvas(m.theme, 1, 1), m.status.Links[0], w))
-	}
-	return max(1, len(m.status.Links))
+	return max(2, len(m.linkScreen(newCanvas(m.theme, 1, 1), m.status.Links, w, 0)))
 }
 
 // drawLinks draws the one link there is in full, or a line for each of several.
@@ -34,26 +31,30 @@ func (m model) drawLinks(c *canvas, r rect) {
 		}
 		return
 	}
-	y := in.y
-	put := func(l []span) {
-		if y < in.y+in.h {
-			c.line(in.x+1, y, in.w-2, l...)
-			y++
+	for i, line := range m.linkScreen(c, links, in.w-2, in.h) {
+		if i < in.h {
+			c.line(in.x+1, in.y+i, in.w-2, line...)
 		}
 	}
+}
+
+// linkScreen is one link in full. Several are a line each, and in full where the
+// pane has the screen and all of them fit.
+func (m model) linkScreen(c *canvas, links []progress.Link, w, h int) [][]span {
+	if len(links) == 1 {
+		return m.oneLink(c, links[0], w)
+	}
+	var short, full [][]span
 	for _, l := range links {
-		if len(links) > 1 && !m.zoomed {
-			put(m.linkLine(c, l))
-			continue
-		}
-		if len(links) > 1 {
-			put([]span{{l.Peer, of(plain, bold)}})
-		}
-		for _, line := range m.oneLink(c, l, in.w-2) {
-			put(line)
-		}
-		y++
+		short = append(short, m.linkLine(c, l))
+		full = append(full, []span{{l.Peer, of(plain, bold)}})
+		full = append(full, m.oneLink(c, l, w)...)
+		full = append(full, nil)
 	}
+	if m.zoomed && len(full) <= h {
+		return full
+	}
+	return short
 }
 
 // linkLine is a link in one line.

@@ -47,16 +47,8 @@ func vmKey(v progress.VM) rowKey { return rowKey{source: v.Source, vm: v.VM} }
 
 // rows returns the lines of the tree in the order they are shown.
 func (m model) rows() []row {
-	vms := slices.Clone(m.status.VMs)
-	slices.SortStableFunc(vms, func(a, b progress.VM) int {
-		n := compareVMs(a, b, m.order)
-		if m.reverse {
-			n = -n
-		}
-		return n
-	})
 	var out []row
-	for _, vm := range vms {
+	for _, vm := range sorted(m.status.VMs, m.order, m.reverse) {
 		disks := slices.Clone(vm.Disks)
 		slices.SortStableFunc(disks, func(a, b progress.Disk) int {
 			return cmp.Compare(min(severity(a.State), calm), min(severity(b.State), calm))
@@ -76,6 +68,19 @@ func (m model) rows() []row {
 		}
 	}
 	return out
+}
+
+// sorted returns the VMs in an order.
+func sorted(vms []progress.VM, by order, reverse bool) []progress.VM {
+	vms = slices.Clone(vms)
+	slices.SortStableFunc(vms, func(a, b progress.VM) int {
+		n := compareVMs(a, b, by)
+		if reverse {
+			n = -n
+		}
+		return n
+	})
+	return vms
 }
 
 // matches reports whether one of the words contains the filter, or with a
@@ -176,6 +181,15 @@ func share(part, whole int64) float64 {
 		return 0
 	}
 	return clampShare(float64(part) / float64(whole))
+}
+
+// vmName is how a VM is called: with its source at a target, which may keep VMs
+// of several.
+func vmName(st progress.Status, vm progress.VM) string {
+	if st.Role == "target" && vm.Source != "" {
+		return vm.Source + "/" + vm.VM
+	}
+	return vm.VM
 }
 
 // job returns the job that a VM belongs to.

@@ -16,7 +16,8 @@ import (
 // nothing changed but numbers.
 const lineEvery = 5 * time.Second
 
-// maxBars is how many lines Watch keeps on a terminal; what is over is counted.
+// maxBars is how many lines Watch keeps on a terminal, so that these stay on one
+// of 24; what is over is counted.
 const maxBars = 20
 
 // Watch shows a run as it goes on, until next is closed, which returns nil, or
@@ -88,15 +89,19 @@ func running(st progress.Status) []progress.VM {
 	return out
 }
 
-// runScreen draws a link line and the bars of all VMs under way.
+// runScreen draws a line for each link and the bars of all VMs under way. If
+// these are too many, disks that are complete are left out first.
 func runScreen(st progress.Status, t *theme, columns int) string {
 	vms := running(st)
-	h := len(st.Links)
+	h, longest := len(st.Links), 0
 	for _, vm := range vms {
 		h += 1 + len(vm.Disks)
+		for _, d := range vm.Disks {
+			longest = max(longest, width(d.Disk))
+		}
 	}
 	over := max(0, h-maxBars)
-	c := newCanvas(t, max(20, columns), min(max(h, 1), maxBars+1))
+	c := newCanvas(t, max(20, columns), max(1, min(h, maxBars+1)))
 	y := 0
 	m := model{theme: t, status: st}
 	for _, l := range worstLinks(st.Links) {
@@ -107,40 +112,46 @@ func runScreen(st progress.Status, t *theme, columns int) string {
 		c.line(0, y, c.w, line...)
 		y++
 	}
-	longest := 0
-	for _, vm := range vms {
-		for _, d := range vm.Disks {
-			longest = max(longest, width(d.Disk))
-		}
-	}
 	k := barColumns(c.w, longest)
+	hidden := 0
 	for _, vm := range vms {
-		sign, tone := c.state(vm.State)
-		spans := []span{{vmName(st, vm), of(plain, bold)}, {"  " + sign + " " + vm.State, of(tone)}}
-		if vm.Point != "" {
-			spans = append(spans, span{"  point " + vm.Point, of(faint)})
-		}
-		if vm.Because != "" {
-			spans = append(spans, span{"  " + vm.Because, of(tone)})
-		}
-		c.line(0, y, c.w, spans...)
+		drawRunVM(c, y, st, vm)
 		y++
 		for _, d := range vm.Disks {
-			sign, tone := c.state(d.State)
-			c.put(2, y, k.name, d.Disk, of(plain))
-			c.put(2+k.name+gap, y, k.state, sign+" "+d.State, of(tone))
-			drawNumbers(c, 2+k.name+gap+k.state+gap, y, k, numbers{
-				done: durable(d), sent: sent(d), size: d.VirtualSize, wire: d.WireRate, eta: d.ETA, tone: tone, moves: moves(d.State),
-			})
+			if hidden < over && ended(d.State) {
+				hidden++
+				continue
+			}
+			drawRunDisk(c, y, k, d)
 			y++
 		}
 	}
 	if over > 0 {
-		last := rect{0, c.h - 1, c.w, 1}
-		c.clear(last)
-		c.put(0, last.y, c.w, "and "+plural(over, "line")+" more", of(faint))
+		c.clear(rect{0, c.h - 1, c.w, 1})
+		c.put(0, c.h-1, c.w, fmt.Sprintf("and %d more", over), of(faint))
 	}
 	return c.String()
+}
+
+func drawRunVM(c *canvas, y int, st progress.Status, vm progress.VM) {
+	sign, tone := c.state(vm.State)
+	spans := []span{{vmName(st, vm), of(plain, bold)}, {"  " + sign + " " + vm.State, of(tone)}}
+	if vm.Point != "" {
+		spans = append(spans, span{"  point " + vm.Point, of(faint)})
+	}
+	if vm.Because != "" {
+		spans = append(spans, span{"  " + vm.Because, of(tone)})
+	}
+	c.line(0, y, c.w, spans...)
+}
+
+func drawRunDisk(c *canvas, y int, k columns, d progress.Disk) {
+	sign, tone := c.state(d.State)
+	c.put(2, y, k.name, d.Disk, of(plain))
+	c.put(2+k.name+gap, y, k.state, sign+" "+d.State, of(tone))
+	drawNumbers(c, 2+k.name+gap+k.state+gap, y, k, numbers{
+		done: durable(d), sent: sent(d), size: d.VirtualSize, wire: d.WireRate, eta: d.ETA, tone: tone, moves: moves(d.State),
+	})
 }
 
 // barColumns shares out the columns of a run's bars.

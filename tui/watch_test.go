@@ -76,8 +76,19 @@ func TestWatchBars(t *testing.T) {
 	if err := watch(t.Context(), &out, true, []progress.Status{big, big}); err != nil {
 		t.Fatal(err)
 	}
-	if screen := seen(out.String(), 90, 30); strings.Count(screen, "lake01") != 1 || !strings.Contains(screen, "more") {
+	if screen := seen(out.String(), 90, 30); strings.Count(screen, "lake01") != 1 || !strings.Contains(screen, "and 27 more") {
 		t.Errorf("two frames of a large run:\n%s", screen)
+	}
+	// Disks that are complete are left out before one that is not.
+	for i := range big.VMs[0].Disks[:39] {
+		big.VMs[0].Disks[i].State = progress.Complete
+	}
+	out.Reset()
+	if err := watch(t.Context(), &out, true, []progress.Status{big}); err != nil {
+		t.Fatal(err)
+	}
+	if screen := seen(out.String(), 90, 30); !strings.Contains(screen, "volume-39") {
+		t.Errorf("the one disk that goes on is left out:\n%s", screen)
 	}
 }
 

@@ -1,0 +1,171 @@
+package tui
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"wanrep/replicate/progress"
+)
+
+// drawTitle writes who this is and how the link is, or that the appliance is gone.
+func (m model) drawTitle(c *canvas, r rect) {
+	st := m.status
+	left := r.w
+	if m.known() {
+		left -= len("15:04:05 UTC") + 2
+		c.put(r.x+left+2, r.y, r.w, m.now().UTC().Format("15:04:05 UTC"), of(plain))
+	}
+	if m.frozen {
+		frozen := c.glyphs.parked + " frozen at"
+		left -= width(frozen) + 1
+		c.put(r.x+left+2, r.y, r.w, frozen, of(warn, bold))
+	}
+	if m.gone != nil {
+		m.drawGone(c, rect{r.x, r.y, left, 1})
+		return
+	}
+	at := c.line(r.x, r.y, left, span{"wanrep ", of(plain, bold)}, span{st.Role + " ", of(faint)}, span{st.Name, of(plain, bold)})
+	links := worstLinks(st.Links)
+	switch len(links) {
+	case 0:
+	case 1:
+		l := links[0]
+		sign, t := c.link(l.State)
+		at += c.line(r.x+at, r.y, left-at, span{" " + c.glyphs.arrow + " ", of(faint)}, span{l.Peer, of(plain, bold)},
+			span{"  " + sign + " " + linkWord(l), of(t)})
+		if l.State == progress.LinkUp && m.width >= wideWidth {
+			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, Seconds(l.RTT), Percent(l.Loss)), of(faint))
+		}
+	default:
+		at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %d links:", len(links)), of(faint))
+		for _, n := range countLinks(links) {
+			sign, t := c.link(n.state)
+			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %s %d %s", sign, n.count, n.state), of(t))
+		}
+	}
+}
+
+// linkWord is a link's state in one or two words.
+func linkWord(l progress.Link) string {
+	if l.State == progress.LinkRedial && l.Attempts > 0 {
+		return fmt.Sprintf("redial %d of %d", l.Attempt, l.Attempts)
+	}
+	return "link " + l.State
+}
+
+// A count is how many things are in a state.
+type count struct {
+	state string
+	count int
+}
+
+func countLinks(links []progress.Link) []count {
+	var out []count
+	for _, l := range links {
+		out = add(out, l.State)
+	}
+	return out
+}
+
+// add counts one more in state; a state seen for the first time goes last.
+func add(counts []count, state string) []count {
+	for i := range counts {
+		if counts[i].state == state {
+			counts[i].count++
+			return counts
+		}
+	}
+	return append(counts, count{state, 1})
+}
+
+// drawGone says that the appliance does not answer, and why.
+func (m model) drawGone(c *canvas, r rect) {
+	what := c.glyphs.failed + " no answer from the appliance"
+	if m.known() {
+		what = c.glyphs.failed + " appliance gone " + Duration(m.clock.Sub(m.goneSince)) + ", old data"
+	}
+	c.line(r.x, r.y, r.w, span{what, of(bad, bold)}, span{": " + goneReason(m.gone), of(bad)})
+}
+
+// goneReason says in a few words why an appliance does not answer.
+func goneReason(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no socket"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, fs.ErrPermission):
+		return "permission denied"
+	}
+	return err.Error()
+}
+
+// goneHint says what to do about it; empty if that is not clear.
+func goneHint(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return "Is it running? wanrep serve starts it. Is this its socket? wanrep config show prints the path."
+	case errors.Is(err, fs.ErrPermission):
+		return "Join the group that the socket belongs to, or ask as the user that the appliance runs as."
+	}
+	return ""
+}
+
+// drawUnknown fills the screen before the first answer.
+func (m model) drawUnknown(c *canvas, r rect) {
+	y := r.y + r.h/3
+	if m.gone == nil {
+		c.put(r.x+3, y, r.w-6, "asking the appliance "+c.glyphs.cut, of(faint))
+		return
+	}
+	for _, text := range []string{m.gone.Error(), goneHint(m.gone), "This screen fills by itself as soon as the appliance answers."} {
+		for _, line := range wrap(text, r.w-6) {
+			c.put(r.x+3, y, r.w-6, line, of(plain))
+			y++
+		}
+		y++
+	}
+}
+
+// drawSummary writes the second line: the worst lag, how many VMs are in which
+// state, and how long all of it takes.
+func (m model) drawSummary(c *canvas, r rect) {
+	st := m.status
+	if len(st.VMs) == 0 {
+		return
+	}
+	oldest := st.VMs[0]
+	var counts []count
+	eta, unknown := -1.0, false
+	for _, vm := range sorted(st.VMs, byWorst, false) {
+		if vm.Newest.Before(oldest.Newest) {
+			oldest = vm
+		}
+		counts = add(counts, vm.State)
+		if t := total(vm); moves(vm.State) {
+			unknown = unknown || t.eta < 0
+			eta = max(eta, t.eta)
+		}
+	}
+	tail := ""
+	if eta >= 0 && !unknown {
+		tail = "ETA " + ETA(eta)
+	}
+	c.right(r.x, r.y, r.w, tail, of(plain))
+	left := r.w - width(tail) - 1
+	first := []span{{"worst lag ", of(faint)}, {age(oldest.Newest, m.now()), of(plain, bold)}, {" " + vmName(st, oldest), of(faint)}}
+	if oldest.Newest.IsZero() {
+		first = []span{{"no point yet", of(bad, bold)}, {" " + vmName(st, oldest), of(faint)}}
+	}
+	at := c.line(r.x, r.y, left, first...)
+	for _, n := range counts {
+		sign, t := c.state(n.state)
+		text := fmt.Sprintf("   %s %d %s", sign, n.count, n.state)
+		if width(text) > left-at {
+			break
+		}
+		at += c.put(r.x+at, r.y, left-at, text, of(t))
+	}
+}
