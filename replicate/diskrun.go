@@ -30,7 +30,7 @@ type diskRun struct {
 	highest int64
 
 	totals struct {
-		read, zero, data, wire, resent atomic.Int64
+		read, zero, same, data, wire, resent atomic.Int64
 	}
 	durable atomic.Int64
 	// written is the offset behind the last content handed to the stream of the
@@ -39,6 +39,7 @@ type diskRun struct {
 	writing  atomic.Bool
 	pulse    *pulse // of the session that sends the disk
 	complete bool
+	based    bool   // the target has an older content of the disk
 	rootText string // the root in hex, once known
 }
 
@@ -70,7 +71,7 @@ func (d *diskRun) attach(ctx context.Context, at wire.Offset) error {
 		d.prefix.stop()
 		d.prefix = nil
 	}
-	d.complete = at.Complete
+	d.complete, d.based = at.Complete, at.Based
 	d.durable.Store(at.Durable)
 	d.written.Store(at.Durable)
 	return nil
@@ -110,7 +111,7 @@ func (d *diskRun) show(state, because string) {
 // report returns the disk's counters.
 func (d *diskRun) report() progress.DiskTotals {
 	return progress.DiskTotals{
-		Read: d.totals.read.Load(), SkippedZero: d.totals.zero.Load(),
+		Read: d.totals.read.Load(), SkippedZero: d.totals.zero.Load(), SkippedSame: d.totals.same.Load(),
 		Data: d.totals.data.Load(), Wire: d.totals.wire.Load(), Resent: d.totals.resent.Load(),
 	}
 }

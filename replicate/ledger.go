@@ -10,10 +10,11 @@ import (
 	"wanrep/replicate/wire"
 )
 
-// maxPending is how many sent blocks of a disk may wait until they are durable:
-// 256 MiB of content. A target acknowledges every 64 MiB, so only one that does
-// not acknowledge at all makes a source wait here.
-const maxPending = 4096
+// maxPending is how many blocks of a disk, sent or found equal, may wait until
+// they are durable: 4 GiB of content, 2.5 MiB of memory. A target acknowledges at
+// least every 64 MiB that it got and every second, so only one that does not
+// acknowledge at all makes a source wait here.
+const maxPending = 1 << 16
 
 // A ledger knows which blocks of one disk went over during a run, and what their
 // digests are, so that after a lost link the source continues at the target's

@@ -21,42 +21,84 @@ const readAhead = 8
 // A piece is a run of blocks on its way from the snapshot to the stream.
 type piece struct {
 	extent diskio.Extent
-	data   []byte
-	// frames are the encoded frames, blocks the digests of what they carry.
+	// stale tells that the extent is a hole of the disk, where the target still
+	// has content.
+	stale bool
+	data  []byte
+	// base are the digests of what the target has in place of each block.
+	base []digest.Sum
+	// frames are the encoded frames, blocks the digests of the content.
 	frames []byte
 	blocks []pendingBlock
-	// content is how many bytes the frames carry; the rest were zeros.
-	content int64
-	encoded sync.WaitGroup
+	// content is how many bytes the frames carry, and same how many the target
+	// has already. The rest are zeros.
+	content, same int64
+	encoded       sync.WaitGroup
 }
 
 var pieces = sync.Pool{New: func() any {
 	return &piece{data: make([]byte, wire.MaxFrameBytes), frames: make([]byte, 0, wire.MaxFrameBytes+4*wire.FrameHeaderBytes)}
 }}
 
-// readPieces reads what the plan says and passes it on in order, while other
-// goroutines encode it. It closes out when the plan is done.
-func readPieces(ctx context.Context, p *plan, out chan<- *piece) error {
-	defer close(out)
+// A reader reads what a plan says, compares it with a baseline, and passes it on
+// in order, while other goroutines encode it.
+type reader struct {
+	disk     *diskRun
+	plan     *plan
+	baseline *baseline
+	out      chan<- *piece
+}
+
+// run reads until the plan is done.
+func (r *reader) run(ctx context.Context) error {
 	for {
-		e, err := p.piece()
+		e, err := r.plan.piece()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return r.passStale(ctx, r.plan.size)
 		}
 		if err != nil {
+			return r.disk.fail(err)
+		}
+		if err := r.passStale(ctx, e.Start); err != nil {
 			return err
 		}
 		next := pieces.Get().(*piece)
-		next.extent = e
-		if err := readFull(p.snapshot, next.data[:e.Length], e.Start); err != nil {
+		next.extent, next.stale = e, false
+		if next.base, err = r.baseline.take(e, next.base); err != nil {
 			return err
 		}
-		next.encoded.Go(next.encode)
-		select {
-		case out <- next:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := readFull(r.plan.snapshot, next.data[:e.Length], e.Start); err != nil {
+			return r.disk.fail(err)
 		}
+		if err := r.pass(ctx, next); err != nil {
+			return err
+		}
+	}
+}
+
+// passStale passes on that the holes below offset are zeros, where the target has
+// something else.
+func (r *reader) passStale(ctx context.Context, offset int64) error {
+	for {
+		e, ok, err := r.baseline.stale(offset)
+		if err != nil || !ok {
+			return err
+		}
+		next := pieces.Get().(*piece)
+		next.extent, next.stale = e, true
+		if err := r.pass(ctx, next); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *reader) pass(ctx context.Context, p *piece) error {
+	p.encoded.Go(p.encode)
+	select {
+	case r.out <- p:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -73,31 +115,56 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 
 var zeroBlock = make([]byte, diskio.BlockBytes)
 
-// encode digests the piece's blocks and makes one frame of each run of blocks that
-// are not zeros.
-func (p *piece) encode() {
-	p.frames, p.blocks, p.content = p.frames[:0], p.blocks[:0], 0
-	run := -1 // where the run of blocks with content begins
-	for at := 0; at < int(p.extent.Length); at += diskio.BlockBytes {
-		block := p.data[at:min(at+diskio.BlockBytes, int(p.extent.Length))]
-		if bytes.Equal(block, zeroBlock[:len(block)]) {
-			p.frame(run, at)
-			run = -1
-			continue
-		}
-		if run < 0 {
-			run = at
-		}
-		number := (p.extent.Start + int64(at)) / diskio.BlockBytes
-		p.blocks = append(p.blocks, pendingBlock{number, digest.Block(block)})
-	}
-	p.frame(run, int(p.extent.Length))
-}
+// What has to be done about a block.
+const (
+	leave = iota
+	send
+	erase
+)
 
-func (p *piece) frame(from, to int) {
-	if from < 0 {
+// encode digests the piece's blocks and makes one frame of each run of blocks that
+// differ from what the target has.
+func (p *piece) encode() {
+	p.frames, p.blocks, p.content, p.same = p.frames[:0], p.blocks[:0], 0, 0
+	if p.stale {
+		p.frames = wire.AppendZeros(p.frames, p.extent.Start, int(p.extent.Length))
 		return
 	}
-	p.frames = wire.AppendData(p.frames, p.extent.Start+int64(from), p.data[from:to])
-	p.content += int64(to - from)
+	todo, from := leave, 0 // what the run that began at from needs
+	for i, at := 0, 0; at < int(p.extent.Length); i, at = i+1, at+diskio.BlockBytes {
+		if now := p.compare(i, p.data[at:min(at+diskio.BlockBytes, int(p.extent.Length))]); now != todo {
+			p.frame(todo, from, at)
+			todo, from = now, at
+		}
+	}
+	p.frame(todo, from, int(p.extent.Length))
+}
+
+// compare digests the piece's block i and says what has to be done about it.
+func (p *piece) compare(i int, block []byte) int {
+	if bytes.Equal(block, zeroBlock[:len(block)]) {
+		if p.base[i] == digest.ZeroBlock() {
+			return leave
+		}
+		return erase
+	}
+	sum := digest.Block(block)
+	p.blocks = append(p.blocks, pendingBlock{p.extent.Start/diskio.BlockBytes + int64(i), sum})
+	if p.base[i] == sum {
+		p.same += int64(len(block))
+		return leave
+	}
+	return send
+}
+
+// frame appends a frame of the bytes from and to, if there is something to do.
+func (p *piece) frame(todo, from, to int) {
+	switch {
+	case from == to:
+	case todo == erase:
+		p.frames = wire.AppendZeros(p.frames, p.extent.Start+int64(from), to-from)
+	case todo == send:
+		p.frames = wire.AppendData(p.frames, p.extent.Start+int64(from), p.data[from:to])
+		p.content += int64(to - from)
+	}
 }

@@ -75,7 +75,7 @@ func (l *targetLink) serveDisk(stream Stream) {
 	}
 	defer p.streams.Done()
 	defer context.AfterFunc(p.ctx, stream.Abort)()
-	r := &receiver{link: l, point: p, disk: d, stream: stream}
+	r := &receiver{link: l, point: p, disk: d, stream: stream, position: begin.Offset}
 	ctx, cancel := context.WithCancel(p.ctx)
 	if err := r.receive(ctx); err != nil {
 		r.refuse(err)
@@ -116,6 +116,8 @@ type receiver struct {
 	point  *openPoint
 	disk   *resume.PartDisk
 	stream Stream
+	// position is the offset below which everything has arrived.
+	position int64
 	// reading is the goroutine that reads frames; it ends when the stream does.
 	reading sync.WaitGroup
 }
@@ -144,7 +146,7 @@ func (r *receiver) receive(ctx context.Context) error {
 			if a.frame.End {
 				return r.finish(a.frame)
 			}
-			if r.disk.Unsynced() == 0 {
+			if r.position == r.disk.Durable() {
 				timer.Reset(syncAfter)
 			}
 			if err := r.write(a.frame); err != nil {
@@ -180,12 +182,20 @@ func (r *receiver) read(ctx context.Context, arrivals chan<- arrival) {
 	}
 }
 
+// write takes one frame with content, or a mark.
 func (r *receiver) write(f wire.Frame) error {
-	if err := r.disk.Write(f.Offset, f.Data); err != nil {
+	var err error
+	if len(f.Data) == 0 {
+		err = r.disk.SkipTo(f.Offset)
+	} else {
+		err = r.disk.Write(f.Offset, f.Data)
+	}
+	if err != nil {
 		return &storeError{err}
 	}
+	r.position = f.Offset + int64(len(f.Data))
 	r.show(func(b *progress.Disk) {
-		b.Offset = f.Offset + int64(len(f.Data))
+		b.Offset = r.position
 		b.Data += int64(len(f.Data))
 		b.Read = b.Data
 		b.Wire += int64(f.WireBytes)
@@ -195,7 +205,7 @@ func (r *receiver) write(f wire.Frame) error {
 
 // sync makes durable what was written.
 func (r *receiver) sync() error {
-	if r.disk.Unsynced() == 0 {
+	if r.position == r.disk.Durable() {
 		return nil
 	}
 	durable, err := r.disk.Sync()

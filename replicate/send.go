@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"wanrep/diskio/digest"
 	"wanrep/replicate/progress"
 	"wanrep/replicate/wire"
 )
@@ -15,6 +16,10 @@ import (
 // writeBytes is how much is handed to a stream at once. With 16 KiB a QUIC link
 // carries about a fifth more than with 256 KiB.
 const writeBytes = 16 << 10
+
+// markBytes is after how much content that does not have to be sent the target
+// is told so, and can acknowledge it.
+const markBytes = 64 << 20
 
 // send moves the rest of one disk over one stream of a link: it announces the
 // stream, sends what the plan says and the root, and returns when the target has
@@ -35,20 +40,34 @@ func (d *diskRun) send(ctx context.Context, s *session, place int, generation ui
 	d.show(progress.Sending, "")
 
 	ahead := make(chan *piece, readAhead)
-	group.Go(func() error {
-		p, err := d.plan(from)
-		if err != nil {
-			close(ahead)
-			return d.fail(err)
-		}
-		if err := readPieces(ctx, p, ahead); err != nil && ctx.Err() == nil {
-			return d.fail(err)
-		}
-		return ctx.Err()
-	})
+	group.Go(func() error { return d.read(ctx, s, place, generation, ahead) })
 	group.Go(func() error { return d.sendPieces(ctx, stream, from, ahead) })
 	group.Go(func() error { return d.acknowledged(stream, s.run.proven) })
 	return group.Wait()
+}
+
+// read reads ahead what has to be sent, and closes ahead at its end.
+func (d *diskRun) read(ctx context.Context, s *session, place int, generation uint64, ahead chan<- *piece) error {
+	defer close(ahead)
+	from := d.durable.Load()
+	p, err := d.plan(from)
+	if err != nil {
+		return d.fail(err)
+	}
+	r := &reader{disk: d, plan: p, out: ahead}
+	if d.based {
+		stream, err := s.link.OpenStream(ctx)
+		if err != nil {
+			return err
+		}
+		defer stream.Close()
+		defer context.AfterFunc(ctx, stream.Abort)()
+		if err := wire.Write(stream, &wire.Digests{Generation: generation, Disk: place, Offset: from}); err != nil {
+			return err
+		}
+		r.baseline = newBaseline(wire.NewDigestReader(stream, digest.Blocks(from), d.size()), d.size())
+	}
+	return r.run(ctx)
 }
 
 // plan counts what is left, for the estimate, and returns the plan.
@@ -67,18 +86,23 @@ func (d *diskRun) plan(from int64) (*plan, error) {
 // sendPieces is the only writer of the stream.
 func (d *diskRun) sendPieces(ctx context.Context, stream Stream, from int64, ahead <-chan *piece) error {
 	described := from
+	marked := from // what the target has heard of
 	for p := range ahead {
 		p.encoded.Wait()
 		end := p.extent.End()
 		if err := d.ledger.add(ctx, p.blocks, end); err != nil {
 			return err
 		}
+		if len(p.frames) > 0 {
+			marked = end
+		} else if end-marked >= markBytes {
+			p.frames = wire.AppendMark(p.frames, end)
+			marked = end
+		}
 		if err := d.write(stream, p.frames); err != nil {
 			return err
 		}
-		if len(p.frames) > 0 {
-			d.written.Store(end)
-		}
+		d.written.Store(marked)
 		d.count(p, described)
 		described = end
 		pieces.Put(p)
@@ -93,8 +117,11 @@ func (d *diskRun) sendPieces(ctx context.Context, stream Stream, from int64, ahe
 // count adds a sent piece to the totals; described is where the one before ended.
 func (d *diskRun) count(p *piece, described int64) {
 	end := p.extent.End()
-	d.totals.read.Add(p.extent.Length)
-	d.totals.zero.Add(end - described - p.content)
+	if !p.stale {
+		d.totals.read.Add(p.extent.Length)
+	}
+	d.totals.zero.Add(end - described - p.content - p.same)
+	d.totals.same.Add(p.same)
 	d.totals.data.Add(p.content)
 	d.totals.wire.Add(int64(len(p.frames)))
 	if again := d.highest - p.extent.Start; again > 0 {
@@ -103,7 +130,9 @@ func (d *diskRun) count(p *piece, described int64) {
 	d.highest = max(d.highest, end)
 	d.board.Disk("", d.vm, d.name, func(b *progress.Disk) {
 		b.Offset = end
-		b.Left = max(0, b.Left-p.extent.Length)
+		if !p.stale {
+			b.Left = max(0, b.Left-p.extent.Length)
+		}
 		b.DiskTotals = d.report()
 	})
 }

@@ -36,6 +36,12 @@ func check(message any) error {
 		return checkOffset(what, m.Offset)
 	case *Durable:
 		return checkOffset(what, m.Offset)
+	case *Digests:
+		return checkOffset(what, m.Offset)
+	case *DigestList:
+		if len(m.Records)%DigestRecordBytes != 0 {
+			return badf(what, "%d bytes are not whole records", len(m.Records))
+		}
 	}
 	return nil
 }

@@ -25,6 +25,9 @@ const (
 	typeCommit    = 8
 	typeCommitted = 9
 	typeRefused   = 10
+
+	typeDigests    = 11
+	typeDigestList = 12
 )
 
 // A message is length (4 bytes, of what follows), type (4 bytes) and body (CBOR).
@@ -126,6 +129,10 @@ func typeOf(message any) (uint32, bool) {
 		return typeCommitted, true
 	case *Refused:
 		return typeRefused, true
+	case *Digests:
+		return typeDigests, true
+	case *DigestList:
+		return typeDigestList, true
 	}
 	return 0, false
 }
@@ -152,6 +159,10 @@ func blank(kind uint32) any {
 		return &Committed{}
 	case typeRefused:
 		return &Refused{}
+	case typeDigests:
+		return &Digests{}
+	case typeDigestList:
+		return &DigestList{}
 	}
 	return &Unknown{Type: uint64(kind)}
 }

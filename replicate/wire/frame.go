@@ -21,7 +21,7 @@ const MaxFrameBytes = 4 * diskio.BlockBytes
 //
 //	 0  type           1 byte
 //	 1  zero           3 bytes
-//	 4  content bytes  4 bytes, 0 for an end
+//	 4  content bytes  4 bytes, 0 for a mark and an end
 //	 8  payload bytes  4 bytes, what follows the header
 //	12  CRC-32C        4 bytes, over header (this field zero) and payload
 //	16  offset         8 bytes, in the disk
@@ -32,15 +32,21 @@ const (
 	frameRaw = 1 // payload is the content
 	frameLZ4 = 2 // payload is the content as one LZ4 block
 	frameEnd = 3 // payload is the root; offset is the disk's size
+
+	frameZero = 4 // no payload; the content is zeros
+	frameMark = 5 // no payload; everything below offset is described
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// A Frame is one run of a disk's blocks, or the end of the disk.
+// zeroContent is what the Data of frames of zeros is a part of.
+var zeroContent = make([]byte, MaxFrameBytes)
+
+// A Frame is one run of a disk's blocks, a mark, or the end of the disk.
 type Frame struct {
 	Offset int64
 	// Data is whole blocks, but for the last of a disk whose size is none; empty
-	// for the end. It is valid until the reader has returned FramesInFlight more.
+	// for a mark and for the end. It is valid until the reader has returned FramesInFlight more.
 	Data []byte
 	// End tells that the disk has no more content, and Root is its root.
 	End  bool
@@ -79,6 +85,24 @@ func appendLZ4(dst, data []byte, limit int) []byte {
 		return nil
 	}
 	return dst[:n+size]
+}
+
+// AppendZeros appends a frame that says that n bytes, at most MaxFrameBytes, are
+// zeros now.
+func AppendZeros(dst []byte, offset int64, n int) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, FrameHeaderBytes)...)
+	seal(dst[start:], frameZero, n, offset)
+	return dst
+}
+
+// AppendMark appends a frame that says that everything below offset is described,
+// so that the target can acknowledge it although nothing had to be sent.
+func AppendMark(dst []byte, offset int64) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, FrameHeaderBytes)...)
+	seal(dst[start:], frameMark, 0, offset)
+	return dst
 }
 
 // AppendEnd appends the frame that ends a disk of size bytes.
@@ -152,6 +176,8 @@ func (fr *FrameReader) Next() (Frame, error) {
 		copy(f.Root[:], buffer.payload)
 	case frameRaw:
 		f.Data = buffer.payload
+	case frameZero:
+		f.Data = zeroContent[:content]
 	case frameLZ4:
 		buffer.content = grow(buffer.content, content)
 		n, err := lz4.UncompressBlock(buffer.payload, buffer.content)
@@ -164,19 +190,31 @@ func (fr *FrameReader) Next() (Frame, error) {
 }
 
 func (fr *FrameReader) checkHeader(kind byte, content, length int, offset int64) error {
-	if kind == frameEnd {
+	wrong := false
+	switch kind {
+	case frameRaw:
+		wrong = length != content
+	case frameLZ4:
+		wrong = length <= 0 || length > content
+	case frameZero:
+		wrong = length != 0
+	case frameMark:
+		if content != 0 || length != 0 || offset < 0 || offset > fr.size || offset%diskio.BlockBytes != 0 {
+			return badf("frame", "a mark at offset %d of %d", offset, fr.size)
+		}
+		return nil
+	case frameEnd:
 		if content != 0 || length != len(digest.Sum{}) || offset != fr.size {
 			return badf("frame", "an end of %d bytes at offset %d of %d", length, offset, fr.size)
 		}
 		return nil
-	}
-	if kind != frameRaw && kind != frameLZ4 {
+	default:
 		return badf("frame", "type %d is unknown", kind)
 	}
 	if content <= 0 || content > MaxFrameBytes {
 		return badf("frame", "%d bytes of content, not within 1 to %d", content, MaxFrameBytes)
 	}
-	if length <= 0 || length > content || kind == frameRaw && length != content {
+	if wrong {
 		return badf("frame", "a payload of %d bytes for %d bytes of content", length, content)
 	}
 	if offset < 0 || offset%diskio.BlockBytes != 0 || offset > fr.size-int64(content) {

@@ -49,6 +49,8 @@ func FuzzFrame(f *testing.F) {
 	f.Add(AppendData(nil, 0, bytes.Repeat([]byte("ab"), diskio.BlockBytes/2)))
 	f.Add(AppendData(nil, 10*diskio.BlockBytes, make([]byte, 512)))
 	f.Add(AppendEnd(nil, size, digest.Sum{7}))
+	f.Add(AppendZeros(nil, 0, diskio.BlockBytes))
+	f.Add(AppendMark(nil, diskio.BlockBytes))
 	f.Add([]byte{frameLZ4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := NewFrameReader(bytes.NewReader(data), size)
@@ -58,7 +60,7 @@ func FuzzFrame(f *testing.F) {
 				return
 			}
 			end := frame.Offset + int64(len(frame.Data))
-			if frame.Offset < 0 || end > size || frame.End != (len(frame.Data) == 0) {
+			if frame.Offset < 0 || end > size || frame.End && len(frame.Data) != 0 {
 				t.Fatalf("accepted %d bytes at %d of a disk of %d, end %v", len(frame.Data), frame.Offset, size, frame.End)
 			}
 		}

@@ -14,6 +14,8 @@ import (
 //	                        ←     Opened       generation and offset of each disk
 //	one stream a disk: Begin, frames →
 //	                        ←     Durable …, Done, on the same stream
+//	for a disk with a base, on a stream of its own: Digests →
+//	                        ←     DigestList …
 //	Commit                  →
 //	                        ←     Committed
 //
@@ -108,6 +110,10 @@ type Offset struct {
 	Durable int64 `cbor:"0,keyasint"`
 	// Complete tells that nothing more of the disk has to be sent.
 	Complete bool `cbor:"1,keyasint"`
+	// Based tells that the disk has content already, that of an older point or of
+	// an earlier snapshot. The source asks for its Digests and sends what differs;
+	// what no frame describes stays as it is.
+	Based bool `cbor:"2,keyasint"`
 }
 
 // Begin is the first message on a disk's stream.
@@ -116,6 +122,23 @@ type Begin struct {
 	// Disk is the disk's place in Open.
 	Disk   int   `cbor:"1,keyasint"`
 	Offset int64 `cbor:"2,keyasint"`
+}
+
+// Digests asks for the digests of what a based disk holds, from a block on. It is
+// the first message on a stream, which then carries DigestLists until the target
+// closes it.
+type Digests struct {
+	Generation uint64 `cbor:"0,keyasint"`
+	Disk       int    `cbor:"1,keyasint"`
+	Offset     int64  `cbor:"2,keyasint"`
+}
+
+// A DigestList is a run of the digests that were asked for, in ascending order:
+// DigestRecordBytes for each block that is not zeros.
+type DigestList struct {
+	Records []byte `cbor:"0,keyasint"`
+	// Last tells that nothing follows.
+	Last bool `cbor:"1,keyasint"`
 }
 
 // Durable tells that everything below Offset survives a crash of the target.

@@ -28,6 +28,8 @@ func messages() []any {
 		&Commit{Roots: []digest.Sum{digest.ZeroBlock(), {1}}},
 		&Committed{},
 		&Refused{Code: CodeFull, Text: "the disk is full"},
+		&Digests{Generation: 2, Disk: 1, Offset: 65536},
+		&DigestList{Records: make([]byte, 2*DigestRecordBytes), Last: true},
 	}
 }
 
@@ -76,6 +78,7 @@ func TestBadMessages(t *testing.T) {
 		{"long identity", with(func(d *Disk) { d.Identity = strings.Repeat("x", MaxIdentity+1) }), "identity"},
 		{"many VMs", &Hello{VMs: make([]string, MaxVMs+1)}, "257 VMs"},
 		{"negative offset", &Durable{Offset: -1}, "in no disk"},
+		{"half a digest", &DigestList{Records: make([]byte, 41)}, "whole records"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -205,6 +208,66 @@ func TestTruncatedFrame(t *testing.T) {
 		var protocol *ProtocolError
 		if !errors.As(err, &protocol) {
 			t.Fatalf("cut at %d: got %v, want a protocol error", n, err)
+		}
+	}
+}
+
+func TestZerosAndMarks(t *testing.T) {
+	const size = 8 * diskio.BlockBytes
+	stream := AppendZeros(nil, diskio.BlockBytes, 2*diskio.BlockBytes)
+	stream = AppendMark(stream, 5*diskio.BlockBytes)
+	r := NewFrameReader(bytes.NewReader(stream), size)
+	f, err := r.Next()
+	if err != nil || f.Offset != diskio.BlockBytes || !bytes.Equal(f.Data, make([]byte, 2*diskio.BlockBytes)) {
+		t.Errorf("got %d bytes at %d and %v, want two blocks of zeros", len(f.Data), f.Offset, err)
+	}
+	f, err = r.Next()
+	if err != nil || f.Offset != 5*diskio.BlockBytes || len(f.Data) != 0 || f.End {
+		t.Errorf("got %+v and %v, want a mark", f, err)
+	}
+	for _, bad := range [][]byte{
+		AppendMark(nil, size+diskio.BlockBytes), AppendMark(nil, 100), AppendZeros(nil, 0, 100),
+		AppendZeros(nil, size, diskio.BlockBytes), AppendZeros(nil, 0, MaxFrameBytes+diskio.BlockBytes),
+	} {
+		if f, err := NewFrameReader(bytes.NewReader(bad), size).Next(); err == nil {
+			t.Errorf("accepted %d bytes at %d", len(f.Data), f.Offset)
+		}
+	}
+}
+
+func TestDigestsSurviveTheWire(t *testing.T) {
+	const blocks = 5000
+	var stream bytes.Buffer
+	at := int64(0)
+	err := WriteDigests(&stream, func() (int64, digest.Sum, error) {
+		if at += 2; at > blocks-2 {
+			return 0, digest.Sum{}, io.EOF
+		}
+		return at, digest.Sum{byte(at), byte(at >> 8)}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := stream.Bytes()
+	r := NewDigestReader(&stream, 2, blocks*diskio.BlockBytes)
+	for want := int64(2); want <= blocks-2; want += 2 {
+		block, sum, err := r.Next()
+		if err != nil || block != want || sum != (digest.Sum{byte(want), byte(want >> 8)}) {
+			t.Fatalf("got block %d, digest %v, error %v; want block %d", block, sum, err, want)
+		}
+	}
+	if _, _, err := r.Next(); err != io.EOF {
+		t.Errorf("behind the last: %v, want EOF", err)
+	}
+
+	var protocol *ProtocolError
+	for name, r := range map[string]*DigestReader{
+		"cut off":          NewDigestReader(bytes.NewReader(nil), 0, blocks*diskio.BlockBytes),
+		"of a smaller one": NewDigestReader(bytes.NewReader(whole), 0, diskio.BlockBytes),
+		"from too low on":  NewDigestReader(bytes.NewReader(whole), 3, blocks*diskio.BlockBytes),
+	} {
+		if _, _, err := r.Next(); !errors.As(err, &protocol) {
+			t.Errorf("%s: got %v, want a protocol error", name, err)
 		}
 	}
 }

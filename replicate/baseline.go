@@ -1,0 +1,92 @@
+package replicate
+
+import (
+	"errors"
+	"io"
+
+	"wanrep/diskio"
+	"wanrep/diskio/digest"
+	"wanrep/replicate/wire"
+)
+
+// A baseline is what a based disk holds at the target already, block by block, as
+// the target tells it while the source reads: neither end keeps it in memory. The
+// nil baseline is that of a disk that holds nothing.
+//
+// It decides only what is sent. That both ends have the same disk is proved by the
+// root, which the source computes from what it has read.
+type baseline struct {
+	digests *wire.DigestReader
+	size    int64
+	// block and sum are the next record, if ahead is set; done tells that there is
+	// none any more.
+	block int64
+	sum   digest.Sum
+	ahead bool
+	done  bool
+}
+
+func newBaseline(digests *wire.DigestReader, size int64) *baseline {
+	return &baseline{digests: digests, size: size}
+}
+
+// peek returns the number of the next block with a digest; ok is false at the end.
+func (b *baseline) peek() (block int64, ok bool, err error) {
+	if b == nil || b.done {
+		return 0, false, nil
+	}
+	if !b.ahead {
+		b.block, b.sum, err = b.digests.Next()
+		if errors.Is(err, io.EOF) {
+			b.done = true
+			return 0, false, nil
+		}
+		if err != nil {
+			return 0, false, err
+		}
+		b.ahead = true
+	}
+	return b.block, true, nil
+}
+
+// stale returns the next run of blocks below offset that the target has content
+// for, at most a frame's worth, and passes it. ok is false if there is none.
+func (b *baseline) stale(offset int64) (run diskio.Extent, ok bool, err error) {
+	limit := digest.Blocks(offset)
+	for run.Length < wire.MaxFrameBytes {
+		block, more, err := b.peek()
+		if err != nil {
+			return run, false, err
+		}
+		start := block * diskio.BlockBytes
+		if !more || block >= limit || run.Length > 0 && start != run.End() {
+			break
+		}
+		if run.Length == 0 {
+			run.Start = start
+		}
+		run.Length = min(start+diskio.BlockBytes, b.size) - run.Start
+		b.ahead = false
+	}
+	return run, run.Length > 0, nil
+}
+
+// take fills in the digests of the blocks of an extent and passes them. A block
+// without one is zeros at the target.
+func (b *baseline) take(e diskio.Extent, into []digest.Sum) ([]digest.Sum, error) {
+	into = into[:0]
+	first := e.Start / diskio.BlockBytes
+	for n := first; n < digest.Blocks(e.End()); n++ {
+		block, more, err := b.peek()
+		if err != nil {
+			return nil, err
+		}
+		if more && block == n {
+			into = append(into, b.sum)
+			b.ahead = false
+			continue
+		}
+		into = append(into, digest.ZeroBlock())
+	}
+	return into, nil
+}
