@@ -154,6 +154,26 @@ func TestNothingAbsurd(t *testing.T) {
 	}
 }
 
+func TestProgress(t *testing.T) {
+	tests := []struct {
+		name          string
+		disk          progress.Disk
+		durable, sent int64
+	}{
+		{"under way", progress.Disk{State: progress.Sending, VirtualSize: 100, Durable: 40, Offset: 60}, 40, 60},
+		{"not begun", progress.Disk{State: progress.Waiting, VirtualSize: 100}, 0, 0},
+		{"read again after a restart", progress.Disk{State: progress.Verifying, VirtualSize: 100, Durable: 40, Offset: 10}, 40, 40},
+		{"complete", progress.Disk{State: progress.Complete, VirtualSize: 100, Durable: 40}, 100, 100},
+		{"more than there is", progress.Disk{State: progress.Sending, VirtualSize: 100, Durable: 300, Offset: 400}, 100, 100},
+		{"less than nothing", progress.Disk{State: progress.Sending, VirtualSize: 100, Durable: -3, Offset: -4}, 0, 0},
+	}
+	for _, tt := range tests {
+		if d, s := durable(tt.disk), sent(tt.disk); d != tt.durable || s != tt.sent {
+			t.Errorf("%s: durable %d, sent %d; want %d, %d", tt.name, d, s, tt.durable, tt.sent)
+		}
+	}
+}
+
 // FuzzRender draws whatever an appliance may send.
 func FuzzRender(f *testing.F) {
 	for _, status := range []func(progress.Status) progress.Status{seeding, lost, many, hostile} {

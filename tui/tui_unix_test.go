@@ -131,6 +131,9 @@ func TestRun(t *testing.T) {
 	if strings.Contains(raw, "\x1b[?1000h") || strings.Contains(raw, "\x1b[?1002h") || strings.Contains(raw, "\x1b[?1003h") {
 		t.Error("the mouse was taken away from the terminal")
 	}
+	if !strings.Contains(raw, "\x1b[?1049h") || strings.LastIndex(raw, "\x1b[?1049l") < strings.LastIndex(raw, "sql01") {
+		t.Error("the UI wrote over the shell's lines, or what it drew is still there")
+	}
 	if begun, done := strings.Count(raw, "\x1b[?2026h"), strings.Count(raw, "\x1b[?2026l"); begun == 0 || begun != done {
 		t.Errorf("%d frames begun, %d ended", begun, done)
 	}
