@@ -29,8 +29,10 @@ type Endpoint struct {
 	spares map[Pin]*Link
 	// attached has the peers that had a link before: the next is a reattach.
 	attached map[Pin]bool
-	// cautious has the peers whose last 0-RTT attempt came to nothing: the next
-	// dial waits for an answer before it takes a way for the right one.
+	// cautious has the peers whose last link died of silence, or before the peer
+	// had answered at all: the line is probably still dead, so the next dial
+	// tries all ways and waits for an answer. 0-RTT would have it return at once
+	// with a link over the first way, dead or not.
 	cautious map[Pin]bool
 	// wakers are told of every change of the network.
 	wakers map[chan struct{}]bool
@@ -154,9 +156,11 @@ func (e *Endpoint) Forget(p Peer) error {
 
 // Dial makes one attempt to reach p: it looks up the addresses, tries the ways
 // there one after the other, 250 ms apart, and returns the first link that
-// answers. With a session ticket it returns at once: what is written before
-// [Link.Confirmed] then travels in the first datagrams (0-RTT), which an attacker
-// can replay, so it must change nothing at the target.
+// answers. With a session ticket, and unless the last link died of silence, it
+// returns at once: what is written before [Link.Confirmed] then travels in the
+// first datagrams (0-RTT), which an attacker can replay, so it must change nothing
+// at the target; and if the target does not answer, or does not take the data, it
+// is the link that ends with an error of class Dropped.
 //
 // A link returned is not yet one the target accepts; Confirmed tells.
 func (e *Endpoint) Dial(ctx context.Context, p Peer) (*Link, error) {

@@ -161,13 +161,14 @@ func (l *Link) end() {
 	err := l.Err()
 	e := l.endpoint
 	var reset *quic.StatelessResetError
+	var idle *quic.IdleTimeoutError
 	if errors.Is(err, errEarlyRejected) || errors.As(err, &reset) {
 		// A restarted target has new ticket keys: its old ticket would cost a
 		// rejected 0-RTT attempt. That a file could not be removed only means
 		// that it does.
 		_ = e.tickets.drop(l.pin)
 	}
-	if !l.isConfirmed() {
+	if !l.isConfirmed() || errors.As(err, &idle) {
 		e.mu.Lock()
 		e.cautious[l.pin] = true
 		e.mu.Unlock()

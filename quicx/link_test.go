@@ -10,7 +10,7 @@ func TestLinkCarriesStreams(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		src := testIdentity(t, "branch-lyon")
 		l := w.target(src)
-		wait := echo(l)
+		echo(l)
 		e := w.endpoint(w.sourceConfig(src, 1))
 		link, err := e.Dial(t.Context(), w.peer())
 		if err != nil {
@@ -34,7 +34,6 @@ func TestLinkCarriesStreams(t *testing.T) {
 			t.Errorf("after close: %v", link.Err())
 		}
 		l.Close()
-		wait()
 	})
 }
 
@@ -43,7 +42,7 @@ func TestListenerCloseEndsLinks(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		src := testIdentity(t, "branch-lyon")
 		l := w.target(src)
-		wait := echo(l)
+		echo(l)
 		e := w.endpoint(w.sourceConfig(src, 1))
 		link, err := e.Dial(t.Context(), w.peer())
 		if err != nil {
@@ -53,7 +52,6 @@ func TestListenerCloseEndsLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		wait()
 		select {
 		case <-link.Done():
 		case <-time.After(time.Second):
@@ -62,14 +60,12 @@ func TestListenerCloseEndsLinks(t *testing.T) {
 		if got := classOf(link.Err()); got != Dropped {
 			t.Errorf("got %v (%v), want dropped", got, link.Err())
 		}
-		e.Close()
 	})
 }
 
 func TestDialIntoSilence(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		e := w.endpoint(w.sourceConfig(testIdentity(t, "branch-lyon"), 2))
-		defer e.Close()
 		began := time.Now()
 		_, err := e.Dial(context.Background(), w.peer())
 		if classOf(err) != Dropped {

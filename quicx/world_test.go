@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,6 +26,8 @@ type world struct {
 	identity   *Identity // of the target
 	stateDir   string
 
+	ends []func()
+
 	mu     sync.Mutex
 	events []Event
 }
@@ -38,8 +41,17 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 		w := &world{t: t, wan: &wan{cut: make(map[string]bool)}, identity: testIdentity(t, "dr-paris"),
 			stateDir: t.TempDir(), targetAddr: udpAddr("203.0.113.1", 7443)}
 		w.net = &simnet.Simnet{Router: w.wan}
+		defer w.close()
 		f(t, w)
 	})
+}
+
+// close ends what a test has left running, in particular when it failed: the bubble
+// would report a deadlock in place of the failure.
+func (w *world) close() {
+	for _, end := range slices.Backward(w.ends) {
+		end()
+	}
 }
 
 func testIdentity(t testing.TB, name string) *Identity {
@@ -150,6 +162,7 @@ func (w *world) endpoint(cfg Config) *Endpoint {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.ends = append(w.ends, func() { e.Close() })
 	return e
 }
 
@@ -170,6 +183,7 @@ func (w *world) targetWith(cfg ListenConfig, peers ...*Identity) *Listener {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.ends = append(w.ends, func() { l.Close() })
 	return l
 }
 
@@ -200,30 +214,33 @@ func (w *world) texts(kinds ...EventKind) []string {
 }
 
 // echo accepts links and streams and sends back what comes, until the listener
-// is closed. It returns a function that waits for the end.
-func echo(l *Listener) (wait func()) {
-	var wg sync.WaitGroup
-	wg.Go(func() {
+// is closed.
+func echo(l *Listener) {
+	serve(l, func(s *Stream) { io.Copy(s, s) })
+}
+
+// serve accepts links and runs f for each of their streams.
+func serve(l *Listener, f func(*Stream)) {
+	go func() {
 		for {
 			link, err := l.Accept(context.Background())
 			if err != nil {
 				return
 			}
-			wg.Go(func() {
+			go func() {
 				for {
 					s, err := link.AcceptStream(context.Background())
 					if err != nil {
 						return
 					}
-					wg.Go(func() {
-						io.Copy(s, s)
-						s.Close()
-					})
+					go func() {
+						defer s.Close()
+						f(s)
+					}()
 				}
-			})
+			}()
 		}
-	})
-	return wg.Wait
+	}()
 }
 
 // say writes text to a new stream and returns what comes back.
