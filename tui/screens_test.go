@@ -204,9 +204,22 @@ func script() []ScriptLine {
 
 var demoActions = []Action{{Key: "c", Label: "cut"}, {Key: "m", Label: "migrate"}, {Key: "b", Label: "black out"}}
 
+// unreachable is an error as the client of the control socket gives it.
+type unreachable struct{ err error }
+
+func (e unreachable) Error() string {
+	return "no appliance answers on /run/wanrep/wanrep.sock: " + e.err.Error()
+}
+
+func (e unreachable) Unwrap() error { return e.err }
+
+func (e unreachable) Hint() string {
+	return "use the account that runs the appliance, or join the group that owns the socket (usually wanrep)"
+}
+
 func TestScreens(t *testing.T) {
 	gone := func(m model) model {
-		m.gone, m.goneSince = os.ErrNotExist, m.answered.Add(time.Second)
+		m.gone, m.goneSince = unreachable{os.ErrPermission}, m.answered.Add(time.Second)
 		m.clock = m.answered.Add(13 * time.Second)
 		return m
 	}
@@ -238,7 +251,7 @@ func TestScreens(t *testing.T) {
 		{name: "gone-80x24", w: 80, h: 24, change: gone},
 		{name: "never-there", w: 80, h: 24, change: func(m model) model {
 			m.answered = time.Time{}
-			m.gone, m.goneSince = fmt.Errorf("dial unix /run/wanrep/wanrep.sock: %w", os.ErrPermission), m.clock
+			m.gone, m.goneSince = unreachable{os.ErrPermission}, m.clock
 			return m
 		}},
 		{name: "empty-source", w: 80, h: 24, status: func(st progress.Status) progress.Status {

@@ -3,8 +3,6 @@ package tui
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"syscall"
 
 	"wanrep/replicate/progress"
 )
@@ -89,26 +87,25 @@ func (m model) drawGone(c *canvas, r rect) {
 	c.line(r.x, r.y, r.w, span{what, of(bad, bold)}, span{": " + goneReason(m.gone), of(bad)})
 }
 
-// goneReason says in a few words why an appliance does not answer.
+// goneReason says in a few words why an appliance does not answer: what is left
+// of the error without the places it went through.
 func goneReason(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "there is no socket"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, fs.ErrPermission):
-		return "permission denied"
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
 	}
-	return err.Error()
 }
 
-// goneHint says what to do about it; empty if that is not clear.
+// goneHint says what to do about it, if the error knows.
 func goneHint(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return "Is it running? wanrep serve starts it. Is this its socket? wanrep config show prints the path."
-	case errors.Is(err, fs.ErrPermission):
-		return "Join the group that the socket belongs to, or ask as the user that the appliance runs as."
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
 	}
 	return ""
 }
