@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"time"
 
 	"wanrep/replicate/progress"
 )
@@ -167,79 +168,72 @@ func (m model) rowName(c *canvas, r row) string {
 // drawVM draws a VM's line. Where its bytes do not move, the reason takes the
 // place of the numbers that would be zero, unless there is a column for it.
 func (m model) drawVM(c *canvas, x, y int, k columns, r row) {
-	now := m.now()
-	x++
-	tint := of(plain, bold)
-	if r.vm.Newest.IsZero() {
-		tint = of(bad, bold)
+	vm := r.vm
+	end := x + k.width()
+	lag := of(plain, bold)
+	if vm.Newest.IsZero() {
+		lag = of(bad, bold)
 	}
-	c.right(x, y, k.age, age(r.vm.Newest, now), tint)
-	x += k.age + gap
-	c.put(x, y, k.name, m.rowName(c, r), of(plain, bold))
-	x += k.name + gap
-	sign, t := c.state(r.vm.State)
-	c.put(x, y, k.state, sign+" "+r.vm.State, of(t, bold))
-	x += k.state + gap
-	if k.since > 0 {
-		c.right(x, y, k.since, since(r.vm.Since, now), of(plain))
-		x += k.since + gap
+	c.right(x+1, y, k.age, age(vm.Newest, m.now()), lag)
+	_, t := c.state(vm.State)
+	x = m.drawState(c, x, y, k, m.rowName(c, r), vm.State, vm.Since, bold)
+	why := note(m.status, vm, m.now())
+	tint := of(t)
+	if t == good || t == moving {
+		tint = of(faint)
 	}
-	why := note(m.status, r.vm, now)
-	sum := total(r.vm)
-	still := !moves(r.vm.State) && r.vm.State != progress.Complete && (r.vm.State != progress.Waiting || why != "")
+	still := !moves(vm.State) && vm.State != progress.Complete && (vm.State != progress.Waiting || why != "")
 	if still && k.note == 0 {
-		end := x + k.width() - 1 - (k.age + gap + k.name + gap + k.state + gap)
-		if k.since > 0 {
-			end -= k.since + gap
-		}
 		if k.points > 0 {
-			c.right(end-k.points, y, k.points, fmt.Sprint(r.vm.Points), of(plain))
+			c.right(end-k.points, y, k.points, fmt.Sprint(vm.Points), of(plain))
 			end -= k.points + gap
-		}
-		tint := of(t)
-		if t == good {
-			tint = of(faint)
 		}
 		c.put(x, y, end-x, why, tint)
 		return
 	}
-	n := numbers{done: sum.done, sent: sum.sent, size: sum.size, wire: sum.wire, read: sum.read, eta: sum.eta, tone: t, moves: moves(r.vm.State)}
-	if sum.size == 0 {
-		n.none = true
+	if sum := total(vm); sum.size > 0 {
+		drawNumbers(c, x, y, k, numbers{
+			done: sum.done, sent: sum.sent, size: sum.size, wire: sum.wire, read: sum.read, eta: sum.eta, tone: t, moves: moves(vm.State),
+		})
 	}
-	x = drawNumbers(c, x, y, k, n)
+	if k.note > 0 {
+		end -= k.note
+		c.put(end, y, k.note, why, tint)
+		end -= gap
+	}
 	if k.points > 0 {
-		c.right(x, y, k.points, fmt.Sprint(r.vm.Points), of(plain))
-		x += k.points + gap
+		c.right(end-k.points, y, k.points, fmt.Sprint(vm.Points), of(plain))
 	}
-	tint = of(t)
-	if t == good || t == moving {
-		tint = of(faint)
-	}
-	c.put(x, y, k.note, why, tint)
 }
 
 // drawDisk draws a disk's line.
 func (m model) drawDisk(c *canvas, x, y int, k columns, r row) {
 	d := *r.disk
-	x += 1 + k.age + gap
-	c.put(x, y, k.name, m.rowName(c, r), of(plain))
-	x += k.name + gap
-	sign, t := c.state(d.State)
-	c.put(x, y, k.state, sign+" "+d.State, of(t))
-	x += k.state + gap
-	if k.since > 0 {
-		c.right(x, y, k.since, since(d.Since, m.now()), of(faint))
-		x += k.since + gap
+	if k.note > 0 {
+		c.put(x+k.width()-k.note, y, k.note, d.Because, of(faint))
 	}
-	x = drawNumbers(c, x, y, k, numbers{
+	_, t := c.state(d.State)
+	x = m.drawState(c, x, y, k, m.rowName(c, r), d.State, d.Since, 0)
+	drawNumbers(c, x, y, k, numbers{
 		done: durable(d), sent: sent(d), size: d.VirtualSize, wire: d.WireRate, read: d.ReadRate, eta: d.ETA,
 		tone: t, moves: moves(d.State),
 	})
-	if k.points > 0 {
-		x += k.points + gap
+}
+
+// drawState draws what a row is called and in which state since when, and
+// returns where the numbers begin.
+func (m model) drawState(c *canvas, x, y int, k columns, name, state string, from time.Time, weight ink) int {
+	x += 1 + k.age + gap
+	c.put(x, y, k.name, name, of(plain, weight))
+	x += k.name + gap
+	sign, t := c.state(state)
+	c.put(x, y, k.state, sign+" "+state, of(t, weight))
+	x += k.state + gap
+	if k.since > 0 {
+		c.right(x, y, k.since, since(from, m.now()), of(faint))
+		x += k.since + gap
 	}
-	c.put(x, y, k.note, d.Because, of(faint))
+	return x
 }
 
 // numbers are what the columns from the bar to the ETA show.
@@ -248,46 +242,29 @@ type numbers struct {
 	wire, read, eta  float64
 	tone             tone
 	moves            bool // else rates and ETA are nothing to show
-	none             bool // there is no point under way
 }
 
-// drawNumbers draws the columns from the bar to the ETA and returns the next x.
-func drawNumbers(c *canvas, x, y int, k columns, n numbers) int {
+// drawNumbers draws the columns from the bar to the ETA.
+func drawNumbers(c *canvas, x, y int, k columns, n numbers) {
 	right := func(w int, s string, i ink) {
 		if w > 0 {
-			if !n.none {
-				c.right(x, y, w, s, i)
-			}
+			c.right(x, y, w, s, i)
 			x += w + gap
 		}
 	}
 	if k.bar > 0 {
-		if !n.none {
-			drawBar(c, x, y, k.bar, share(n.done, n.size), share(n.sent, n.size), n.tone)
-		}
+		drawBar(c, x, y, k.bar, share(n.done, n.size), share(n.sent, n.size), n.tone)
 		x += k.bar + gap
 	}
 	right(k.percent, percentNumber(share(n.done, n.size)), of(plain))
 	right(k.durable, Bytes(n.done), of(plain))
+	wire, read, eta, i := RateBytes(n.wire), RateBytes(n.read), ETA(n.eta), of(plain)
 	if !n.moves {
-		n.wire, n.read, n.eta = 0, 0, -1
+		wire, read, eta, i = "-", "-", "-", of(faint)
 	}
-	rate := func(v float64) (string, ink) {
-		if !n.moves {
-			return "-", of(faint)
-		}
-		return RateBytes(v), of(plain)
-	}
-	s, i := rate(n.wire)
-	right(k.wire, s, i)
-	s, i = rate(n.read)
-	right(k.read, s, i)
-	i = of(plain)
-	if !n.moves {
-		i = of(faint)
-	}
-	right(k.eta, ETA(n.eta), i)
-	return x
+	right(k.wire, wire, i)
+	right(k.read, read, i)
+	right(k.eta, eta, i)
 }
 
 // drawBar draws a bar: full as far as the bytes are durable, lighter as far as
