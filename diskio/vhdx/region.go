@@ -17,8 +17,6 @@ type region struct {
 	required bool
 }
 
-func (r region) end() int64 { return r.offset + r.length }
-
 func (r region) name() string {
 	switch r.id {
 	case regionBAT:

@@ -1,0 +1,160 @@
+package vhdx
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"slices"
+)
+
+const (
+	tablePageBytes = 4 * kib
+	// maxTablePages are kept by a Writer: 1 MiB, the BAT of 128 GiB of a disk with
+	// blocks of 1 MiB.
+	maxTablePages = 256
+)
+
+// tablePages are the pages of the BAT and of sector bitmaps that a Writer works on.
+// They get into the file when there are too many, or at a flush.
+type tablePages struct {
+	f     File
+	pages map[int64]*tablePage
+	last  *tablePage
+}
+
+type tablePage struct {
+	offset int64
+	dirty  bool
+	data   [tablePageBytes]byte
+}
+
+func newTablePages(f File) *tablePages {
+	return &tablePages{f: f, pages: map[int64]*tablePage{}}
+}
+
+// page returns the page that holds the byte at off of the file. What the file does
+// not have yet is zeros.
+func (t *tablePages) page(off int64) (*tablePage, error) {
+	start := off &^ (tablePageBytes - 1)
+	if t.last != nil && t.last.offset == start {
+		return t.last, nil
+	}
+	p := t.pages[start]
+	if p == nil {
+		if len(t.pages) >= maxTablePages {
+			if err := t.flush(); err != nil {
+				return nil, err
+			}
+			clear(t.pages)
+			t.last = nil
+		}
+		p = &tablePage{offset: start}
+		if _, err := t.f.ReadAt(p.data[:], start); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		t.pages[start] = p
+	}
+	t.last = p
+	return p, nil
+}
+
+// flush writes the dirty pages in ascending order.
+func (t *tablePages) flush() error {
+	var dirty []*tablePage
+	for _, p := range t.pages {
+		if p.dirty {
+			dirty = append(dirty, p)
+		}
+	}
+	slices.SortFunc(dirty, func(a, b *tablePage) int { return cmp.Compare(a.offset, b.offset) })
+	for _, p := range dirty {
+		if _, err := t.f.WriteAt(p.data[:], p.offset); err != nil {
+			return err
+		}
+		p.dirty = false
+	}
+	return nil
+}
+
+// entry returns the BAT entry at off of the file.
+func (t *tablePages) entry(off int64) (entry, error) {
+	p, err := t.page(off)
+	if err != nil {
+		return 0, err
+	}
+	return entry(le.Uint64(p.data[off-p.offset:])), nil
+}
+
+// set changes the BAT entry at off of the file.
+func (t *tablePages) set(off int64, e entry) error {
+	p, err := t.page(off)
+	if err != nil {
+		return err
+	}
+	if entry(le.Uint64(p.data[off-p.offset:])) != e {
+		le.PutUint64(p.data[off-p.offset:], uint64(e))
+		p.dirty = true
+	}
+	return nil
+}
+
+// setBits gives the bits from, below end, of the sector bitmap block at off one value.
+func (t *tablePages) setBits(off, from, end int64, on bool) error {
+	for from < end {
+		p, err := t.page(off + from/8)
+		if err != nil {
+			return err
+		}
+		p.dirty = true
+		base := (p.offset - off) * 8 // the page's first bit
+		for stop := min(end, base+tablePageBytes*8); from < stop; {
+			b := &p.data[(from-base)/8]
+			mask := byte(0xff) << (from % 8)
+			next := min(from/8*8+8, stop)
+			if cut := from/8*8 + 8 - next; cut > 0 {
+				mask &= 0xff >> cut
+			}
+			if on {
+				*b |= mask
+			} else {
+				*b &^= mask
+			}
+			from = next
+		}
+	}
+	return nil
+}
+
+// allSet reports whether all bits from, below end, of the bitmap block at off are set.
+func (t *tablePages) allSet(off, from, end int64) (bool, error) {
+	for from < end {
+		p, err := t.page(off + from/8)
+		if err != nil {
+			return false, err
+		}
+		base := (p.offset - off) * 8
+		stop := min(end, base+tablePageBytes*8)
+		if base+sameBits(p.data[:], from-base, stop-base, true) < stop {
+			return false, nil
+		}
+		from = stop
+	}
+	return true, nil
+}
+
+// anySet reports whether any bit from, below end, of the bitmap block at off is set.
+func (t *tablePages) anySet(off, from, end int64) (bool, error) {
+	for from < end {
+		p, err := t.page(off + from/8)
+		if err != nil {
+			return false, err
+		}
+		base := (p.offset - off) * 8
+		stop := min(end, base+tablePageBytes*8)
+		if base+sameBits(p.data[:], from-base, stop-base, false) < stop {
+			return true, nil
+		}
+		from = stop
+	}
+	return false, nil
+}
