@@ -1,0 +1,36 @@
+package configs
+
+import (
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// defaults returns what is meant where the file of an appliance of that role
+// says nothing.
+func defaults(role string) *Config {
+	c := &Config{
+		StateDir: "/var/lib/wanrep",
+		Control:  Control{Socket: "/run/wanrep/wanrep.sock"},
+		Link:     Link{IdleTimeout: Duration(60 * time.Second), Keepalive: Duration(5 * time.Second)},
+	}
+	if runtime.GOOS == "windows" {
+		c.StateDir = filepath.Join(windowsDir(), "state")
+		c.Control.Socket = filepath.Join(windowsDir(), "wanrep.sock")
+	}
+	switch role {
+	case RoleSource:
+		c.Reattach = Reattach{RedialEvery: Duration(15 * time.Second), RedialFor: Duration(30 * time.Minute)}
+	case RoleTarget:
+		c.Listen = Listen{Address: ":7443"}
+		c.Retention = Retention{Last: 7}
+	}
+	return c
+}
+
+// setDefaults is called for each [[job]] before it is read.
+func (j *Job) setDefaults() {
+	j.Schedule = "manual"
+	j.Retries = 3
+	j.RetryWait = Duration(10 * time.Minute)
+}
