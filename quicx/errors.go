@@ -118,6 +118,20 @@ func wrap(op, peer string, err error) error {
 	return &e
 }
 
+// endsLink reports whether err is one that a whole connection ends with.
+func endsLink(err error) bool {
+	var (
+		idle      *quic.IdleTimeoutError
+		handshake *quic.HandshakeTimeoutError
+		reset     *quic.StatelessResetError
+		transport *quic.TransportError
+		app       *quic.ApplicationError
+	)
+	return errors.Is(err, quic.Err0RTTRejected) || errors.Is(err, quic.ErrTransportClosed) ||
+		errors.As(err, &idle) || errors.As(err, &handshake) || errors.As(err, &reset) ||
+		errors.As(err, &transport) || errors.As(err, &app)
+}
+
 // classify is the one place that decides what an error means. The order matters:
 // every error of quic-go unwraps to net.ErrClosed.
 func classify(err error) Error {

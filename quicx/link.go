@@ -254,15 +254,28 @@ func (l *Link) Err() error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	return l.wrap("link to", context.Cause(ctx))
+	return l.explain("link to", context.Cause(ctx))
 }
 
-// wrap is wrap for an error of this link. If this side ended it for a reason that
-// quic-go does not know, that reason it is.
+// wrap is wrap for an error of one of this link's calls. If the error ended the
+// link, it returns when the link's own goroutine has ended too: the next dial must
+// find the ticket dropped that was no good, and this link gone.
 func (l *Link) wrap(op string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, quic.Err0RTTRejected) {
+		l.fail(errEarlyRejected)
+	}
+	if endsLink(err) {
+		<-l.finished
+	}
+	return l.explain(op, err)
+}
+
+// explain is wrap, unless this side ended the link for a reason that quic-go does
+// not know: then it is that reason.
+func (l *Link) explain(op string, err error) error {
 	l.mu.Lock()
 	ending := l.ending
 	l.mu.Unlock()
