@@ -1,16 +1,197 @@
 package resume_test
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"testing"
+
+	"wanrep/diskio/durable"
+	"wanrep/diskio/durable/crashfs"
+	"wanrep/resume"
 )
 
-func TestPlayWithoutFaults(t *testing.T) {
-	ops := record(t, plain{})
-	changes := 0
-	for _, op := range ops {
-		if op.Changes {
-			changes++
+// A wrapper stands between the store and the file system, to plant a bug.
+type wrapper func(durable.FS) durable.FS
+
+func honest(fsys durable.FS) durable.FS { return fsys }
+
+// crashAt plays until the power is cut at operation k, then looks at what a cut may
+// leave. It returns the first violation.
+func crashAt(format resume.Format, wrap wrapper, k int, seeds uint64) error {
+	fsys := crashfs.New()
+	fsys.Inject(crashfs.Fault{At: k, Kind: crashfs.Crash})
+	p := newPlayer(format)
+	err := p.play(wrap(fsys))
+	if isViolation(err) {
+		return err
+	}
+	if !fsys.Crashed() {
+		return fmt.Errorf("operation %d was not reached: %w", k, err)
+	}
+	for seed := range seeds {
+		seed = mix(seed, k)
+		if err := after(p.clone(), wrap, fsys.Crash(seed), seed); err != nil {
+			return fmt.Errorf("power cut at operation %d, seed %d: %w", k, seed, err)
 		}
 	}
-	t.Logf("%d operations, %d of them change something", len(ops), changes)
+	fsys.Kill()
+	if err := killed(p.clone(), wrap, fsys, uint64(k)); err != nil {
+		return fmt.Errorf("killed at operation %d: %w", k, err)
+	}
+	return nil
+}
+
+// mix returns the n-th seed for operation k: to lose all, to keep all, and then
+// other mixes for each k.
+func mix(n uint64, k int) uint64 {
+	if n < 2 {
+		return n
+	}
+	return n + uint64(k)*7
+}
+
+// after recovers what a crash left, cutting the power during the recovery too, and
+// plays to the end.
+func after(p *player, wrap wrapper, left *crashfs.FS, seed uint64) error {
+	again := left.Crash(1) // nothing is open or unsynced: the same once more
+	changes := 0
+	again.Trace(func(op crashfs.Op) {
+		if op.Changes {
+			changes = op.N
+		}
+	})
+	if err := p.clone().reopen(wrap(again)); err != nil {
+		return fmt.Errorf("recovery: %w", err)
+	}
+	again.Trace(nil)
+	for j := 1 + int(seed%3); j <= changes; j += 3 {
+		during := left.Crash(1)
+		during.Inject(crashfs.Fault{At: j, Kind: crashfs.Crash})
+		if err := p.clone().reopen(wrap(during)); isViolation(err) {
+			return fmt.Errorf("recovery cut at operation %d: %w", j, err)
+		}
+		if err := p.clone().reopen(wrap(during.Crash(seed))); err != nil {
+			return fmt.Errorf("second recovery, the first was cut at operation %d: %w", j, err)
+		}
+	}
+	// What the recovery did is not synced if it had nothing to sync.
+	if err := p.clone().reopen(wrap(again.Crash(seed))); err != nil {
+		return fmt.Errorf("recovery after a recovery: %w", err)
+	}
+	return p.toTheEnd(wrap, left, seed)
+}
+
+// killed goes on in the file system of a process that was killed, and then cuts the
+// power: what the first process did not sync the second has to.
+func killed(p *player, wrap wrapper, fsys *crashfs.FS, seed uint64) error {
+	if err := p.reopen(wrap(fsys)); err != nil {
+		return err
+	}
+	if err := p.clone().reopen(wrap(fsys.Crash(seed))); err != nil {
+		return fmt.Errorf("then the power was cut: %w", err)
+	}
+	return p.toTheEnd(wrap, fsys, seed)
+}
+
+// reopen opens the store, checks and closes it.
+func (p *player) reopen(fsys durable.FS) error {
+	s, err := resume.Open(fsys, p.config())
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.check(s), s.Close())
+}
+
+// toTheEnd plays to the end without faults and then loses what is not synced.
+func (p *player) toTheEnd(wrap wrapper, fsys *crashfs.FS, seed uint64) error {
+	if err := p.play(wrap(fsys)); err != nil {
+		return fmt.Errorf("playing on: %w", err)
+	}
+	last := fsys.Crash(seed)
+	if err := p.reopen(wrap(last)); err != nil {
+		return fmt.Errorf("at the end: %w", err)
+	}
+	return p.verify(last)
+}
+
+// failAt plays on after one operation failed. Right after it, and at the end, the
+// power is cut.
+func failAt(format resume.Format, wrap wrapper, fault crashfs.Fault, seeds uint64) error {
+	fsys := crashfs.New()
+	fsys.Inject(fault)
+	p := newPlayer(format)
+	err := p.play(wrap(fsys))
+	if isViolation(err) {
+		return err
+	}
+	for seed := range seeds {
+		seed = mix(seed, fault.At)
+		if err := p.clone().toTheEnd(wrap, fsys.Crash(seed), seed); err != nil {
+			return fmt.Errorf("%v at operation %d, then the power cut, seed %d: %w", fault, fault.At, seed, err)
+		}
+	}
+
+	fsys = crashfs.New()
+	fsys.Inject(fault)
+	p = newPlayer(format)
+	if err := p.persist(wrap(fsys)); err != nil {
+		return fmt.Errorf("%v at operation %d, going on: %w", fault, fault.At, err)
+	}
+	return p.clone().toTheEnd(wrap, fsys.Crash(uint64(fault.At)), 0)
+}
+
+// sweep calls try for each k, on as many goroutines as there are processors.
+func sweep(t *testing.T, ks []int, try func(k int) error) {
+	t.Helper()
+	const shards = 4
+	for shard := range shards {
+		t.Run(fmt.Sprintf("shard %d", shard), func(t *testing.T) {
+			t.Parallel()
+			for i := shard; i < len(ks); i += shards {
+				if err := try(ks[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// changing returns the places of the operations that change something.
+func changing(ops []crashfs.Op) (ks []int) {
+	for _, op := range ops {
+		if op.Changes {
+			ks = append(ks, op.N)
+		}
+	}
+	return ks
+}
+
+func TestCrashAtEveryOperation(t *testing.T) {
+	sweep(t, changing(record(t, plain{})), func(k int) error { return crashAt(plain{}, honest, k, 3) })
+}
+
+func TestErrorAtEveryOperation(t *testing.T) {
+	faults := []struct {
+		name  string
+		fault crashfs.Fault
+	}{
+		{"EIO", crashfs.Fault{}},
+		{"ENOSPC", crashfs.Fault{Err: &fs.PathError{Op: "write", Path: "x", Err: crashfs.ErrFull}, Kind: crashfs.Short}},
+		{"done but failed", crashfs.Fault{Kind: crashfs.Late}},
+	}
+	ops := record(t, plain{})
+	ks := make([]int, len(ops))
+	for i := range ks {
+		ks[i] = i + 1
+	}
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			sweep(t, ks, func(k int) error {
+				fault := f.fault
+				fault.At = k
+				return failAt(plain{}, honest, fault, 2)
+			})
+		})
+	}
 }

@@ -1,0 +1,115 @@
+package resume_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"testing"
+
+	"wanrep/diskio/durable/crashfs"
+	"wanrep/resume"
+)
+
+// halfway returns a file system with a part in it, the journal's name, and the
+// player who was told how far the part is.
+func halfway() (*crashfs.FS, string, *player, error) {
+	fsys := crashfs.New()
+	p := newPlayer(plain{})
+	s, err := resume.Open(fsys, p.config())
+	if err != nil {
+		return nil, "", nil, err
+	}
+	err = p.playPhase(s)
+	journal := path.Join("lyon", dirOf(fsys, "lyon"), "parts", p.point, "journal")
+	return fsys.Crash(1), journal, p, errors.Join(err, s.Close())
+}
+
+// dirOf returns the only directory in dir.
+func dirOf(fsys *crashfs.FS, dir string) string {
+	list, err := fsys.ReadDir(dir)
+	if err != nil || len(list) != 1 {
+		panic(fmt.Sprint(list, err))
+	}
+	return list[0].Name()
+}
+
+// flip changes one byte of a file.
+func flip(fsys *crashfs.FS, name string, at int64) error {
+	f, err := fsys.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	b[0] ^= 1 << (at % 8)
+	_, err = f.WriteAt(b, at)
+	return errors.Join(err, f.Close())
+}
+
+// tryFlip flips each byte of the journal's k-th sector, and looks whether the
+// store falls for it: it may go back to an earlier record, never forward.
+func tryFlip(wrap wrapper, k int) error {
+	clean, journal, p, err := halfway()
+	if err != nil {
+		return err
+	}
+	for at := int64(k-1) * 512; at < int64(k)*512; at++ {
+		fsys := clean.Crash(1)
+		if err := flip(fsys, journal, at); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		s, err := resume.Open(wrap(fsys), p.config())
+		if err != nil {
+			return fmt.Errorf("byte %d: %w", at, err)
+		}
+		if err := p.notForward(s); err != nil {
+			return fmt.Errorf("byte %d: %w", at, err)
+		}
+		if err := s.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notForward checks that no disk is further than the source was told.
+func (p *player) notForward(s *resume.Store) error {
+	pos, err := s.Position(source, vmName)
+	if errors.Is(err, resume.ErrNoPart) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range pos.Disks {
+		if d.Durable > p.told[d.Identity] || d.Complete {
+			return broken("disk %s can go on at %d; only %d were received", d.Identity, d.Durable, p.told[d.Identity])
+		}
+	}
+	return nil
+}
+
+func TestJournalWithAFlippedByte(t *testing.T) {
+	for k := 1; ; k++ {
+		clean, journal, _, err := halfway()
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := clean.Stat(journal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int64(k-1)*512 >= info.Size() {
+			return
+		}
+		if err := tryFlip(honest, k); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

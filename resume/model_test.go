@@ -1,0 +1,332 @@
+package resume_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"wanrep/diskio/durable/crashfs"
+	"wanrep/resume"
+)
+
+// A model is what the store has to be like, in the simplest words: how much of each
+// disk was acknowledged, and which points there are. Its methods are the steps of
+// a random run.
+type model struct {
+	fsys  *crashfs.FS
+	store *resume.Store // nil while it is closed
+	part  *resume.Part  // nil while none is open
+	sent  []int64       // of each disk of the open part
+
+	acked  map[string]int64 // by identity, in the part under way
+	points [][]snapshot     // committed
+	// deciding is the part that is being received: its commit may have happened
+	// although it was not acknowledged.
+	deciding []snapshot
+}
+
+// modelDisks are the disks of which a VM is made, some in two states.
+var modelDisks = [][]snapshot{
+	{newSnapshot("a", "ab..c", 512), newSnapshot("a", "ab.dc", 512)},
+	{newSnapshot("b", "..", block), newSnapshot("b", "xyz", 1024)},
+	{newSnapshot("C", "123456", 7)},
+}
+
+var modelConfig = resume.Config{Format: plain{}}
+
+func drawVM(t *rapid.T) (vm []snapshot) {
+	for i, states := range modelDisks {
+		if i == 0 || rapid.IntRange(0, 3).Draw(t, "has disk") > 0 {
+			n := 0
+			if rapid.IntRange(0, 4).Draw(t, "changed") == 0 {
+				n = len(states) - 1
+			}
+			vm = append(vm, states[n])
+		}
+	}
+	return vm
+}
+
+// failed takes the error of a step: the part has to be closed then, and no more.
+func (m *model) failed(t *rapid.T, err error) {
+	if !errors.Is(err, crashfs.ErrIO) {
+		t.Fatalf("unexpected error: %v", err)
+	}
+	m.fsys.Inject(crashfs.Fault{})
+	m.closePart()
+}
+
+func (m *model) closePart() {
+	if m.part != nil {
+		_ = m.part.Close()
+		m.part = nil
+	}
+}
+
+func (m *model) Begin(t *rapid.T) {
+	if m.part != nil {
+		t.Skip("begun")
+	}
+	if m.store == nil {
+		s, err := resume.Open(m.fsys, modelConfig)
+		if err != nil {
+			m.failed(t, err)
+			return
+		}
+		m.store = s
+	}
+	vm := drawVM(t)
+	var specs []resume.DiskSpec
+	ids := map[string]bool{}
+	for _, d := range vm {
+		specs = append(specs, d.spec)
+		ids[d.spec.Identity] = true
+	}
+	part, err := m.store.Begin(source, vmName, specs)
+	// A Begin that failed may have taken effect: disks that it did not name, or
+	// named in another state, may be gone.
+	for id := range m.acked {
+		if !ids[id] {
+			delete(m.acked, id)
+		}
+	}
+	if err != nil {
+		m.failed(t, err)
+		return
+	}
+	m.fsys.Inject(crashfs.Fault{})
+	m.learn(t, m.store)
+	m.part, m.deciding, m.sent = part, vm, nil
+	for _, d := range part.Disks() {
+		id := d.Spec().Identity
+		if d.Durable() < m.acked[id] {
+			t.Fatalf("disk %s begins at %d, %d was acknowledged", id, d.Durable(), m.acked[id])
+		}
+		m.acked[id] = d.Durable()
+		m.sent = append(m.sent, d.Durable())
+	}
+}
+
+// rarely skips a step three times of four.
+func rarely(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "rarely") > 0 {
+		t.Skip("not now")
+	}
+}
+
+// drawDisk returns a disk of the open part.
+func (m *model) drawDisk(t *rapid.T) (int, *resume.PartDisk, snapshot) {
+	if m.part == nil {
+		t.Skip("no part")
+	}
+	i := rapid.IntRange(0, len(m.sent)-1).Draw(t, "disk")
+	return i, m.part.Disks()[i], m.deciding[i]
+}
+
+func (m *model) Write(t *rapid.T) {
+	i, d, from := m.drawDisk(t)
+	size := d.Spec().Size
+	if m.sent[i] == size {
+		t.Skip("all sent")
+	}
+	end := min(m.sent[i]+block*int64(rapid.IntRange(1, 3).Draw(t, "blocks")), size)
+	if err := d.Write(m.sent[i], from.content[m.sent[i]:end]); err != nil {
+		m.failed(t, err)
+		return
+	}
+	m.sent[i] = end
+}
+
+func (m *model) Sync(t *rapid.T) {
+	_, d, _ := m.drawDisk(t)
+	if _, done := d.Root(); done {
+		t.Skip("complete")
+	}
+	durable, err := d.Sync()
+	if err != nil {
+		m.failed(t, err)
+		return
+	}
+	m.acked[d.Spec().Identity] = durable
+}
+
+func (m *model) Finish(t *rapid.T) {
+	i, _, _ := m.drawDisk(t)
+	m.finish(t, i)
+}
+
+// finish sends what is left of a disk.
+func (m *model) finish(t *rapid.T, i int) bool {
+	d, from := m.part.Disks()[i], m.deciding[i]
+	if m.sent[i] < d.Spec().Size {
+		if err := d.Write(m.sent[i], from.content[m.sent[i]:]); err != nil {
+			m.failed(t, err)
+			return false
+		}
+		m.sent[i] = d.Spec().Size
+	}
+	if err := d.Finish(from.root); err != nil {
+		m.failed(t, err)
+		return false
+	}
+	m.acked[d.Spec().Identity] = d.Durable()
+	return true
+}
+
+func (m *model) FinishWrongly(t *rapid.T) {
+	rarely(t)
+	_, d, from := m.drawDisk(t)
+	if _, done := d.Root(); done {
+		t.Skip("complete")
+	}
+	wrong := from.root
+	wrong[3]++
+	err := d.Finish(wrong)
+	delete(m.acked, d.Spec().Identity)
+	if !errors.Is(err, resume.ErrDigest) {
+		m.failed(t, err)
+		return
+	}
+	m.closePart()
+}
+
+func (m *model) Commit(t *rapid.T) {
+	if m.part == nil {
+		t.Skip("no part")
+	}
+	for i := range m.sent {
+		if !m.finish(t, i) {
+			return
+		}
+	}
+	part := m.part
+	m.part = nil
+	if _, err := part.Commit(); err != nil {
+		m.failed(t, err)
+		return
+	}
+	m.committed()
+}
+
+func (m *model) committed() {
+	m.points = append(m.points, m.deciding)
+	m.deciding = nil
+	clear(m.acked)
+}
+
+func (m *model) Close(t *rapid.T) { m.closePart() }
+
+func (m *model) Fault(t *rapid.T) {
+	rarely(t)
+	m.fsys.Inject(crashfs.Fault{
+		At:   m.fsys.Ops() + rapid.IntRange(1, 30).Draw(t, "operations"),
+		Kind: rapid.SampledFrom([]crashfs.Kind{crashfs.Fail, crashfs.Short, crashfs.Late}).Draw(t, "kind"),
+	})
+}
+
+func (m *model) PowerCut(t *rapid.T) {
+	rarely(t)
+	m.fsys = m.fsys.Crash(rapid.Uint64().Draw(t, "seed"))
+	m.store, m.part = nil, nil
+}
+
+func (m *model) Kill(t *rapid.T) {
+	rarely(t)
+	m.fsys.Kill()
+	m.store, m.part = nil, nil
+}
+
+// learn finds out whether a commit that was not acknowledged happened, and returns
+// all committed points.
+func (m *model) learn(t *rapid.T, s *resume.Store) []resume.Point {
+	list, err := s.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list = slices.DeleteFunc(list, func(p resume.Point) bool { return p.State == resume.StatePart })
+	if len(list) == len(m.points)+1 && m.deciding != nil {
+		m.committed()
+	}
+	if len(list) != len(m.points) {
+		t.Fatalf("%d points, want %d", len(list), len(m.points))
+	}
+	return list
+}
+
+// Check opens the store as a power cut would leave it, and compares it with the
+// model.
+func (m *model) Check(t *rapid.T) {
+	left := m.fsys.Crash(rapid.Uint64Range(0, 20).Draw(t, "mix"))
+	s, err := resume.Open(left, modelConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := &model{acked: maps.Clone(m.acked), points: slices.Clone(m.points), deciding: m.deciding}
+	for i, p := range after.learn(t, s) {
+		if err := compare(s, p, after.points[i]); err != nil {
+			t.Fatalf("point %d: %v", i, err)
+		}
+	}
+	after.checkPosition(t, s)
+	if m.part != nil {
+		m.checkPosition(t, m.store)
+	}
+}
+
+func (m *model) checkPosition(t *rapid.T, s *resume.Store) {
+	pos, err := s.Position(source, vmName)
+	if err != nil && !errors.Is(err, resume.ErrNoPart) {
+		t.Fatal(err)
+	}
+	durable := map[string]int64{}
+	for _, d := range pos.Disks {
+		durable[d.Identity] = d.Durable
+	}
+	for id, acked := range m.acked {
+		if durable[id] < acked {
+			t.Fatalf("disk %s can go on at %d, %d was acknowledged", id, durable[id], acked)
+		}
+	}
+}
+
+// compare reads the disks of a point.
+func compare(s *resume.Store, p resume.Point, want []snapshot) error {
+	if p.State != resume.StateCommitted || len(p.Disks) != len(want) {
+		return fmt.Errorf("%+v, want %d disks", p, len(want))
+	}
+	for _, w := range want {
+		c, err := s.OpenDisk(p, w.spec.Name)
+		if err != nil {
+			return err
+		}
+		got, err := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
+		if err = errors.Join(err, c.Close()); err != nil {
+			return err
+		}
+		if !bytes.Equal(got, w.content) {
+			return fmt.Errorf("disk %s differs", w.spec.Name)
+		}
+	}
+	return nil
+}
+
+func TestModel(t *testing.T) {
+	if f := flag.Lookup("rapid.steps"); f.Value.String() == f.DefValue {
+		must(t, f.Value.Set("100"))
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &model{fsys: crashfs.New(), acked: map[string]int64{}}
+		rt.Repeat(map[string]func(*rapid.T){
+			"": m.Check, "begin": m.Begin, "write": m.Write, "write more": m.Write, "write on": m.Write,
+			"sync": m.Sync, "finish": m.Finish, "finish wrongly": m.FinishWrongly, "commit": m.Commit,
+			"close": m.Close, "fault": m.Fault, "power cut": m.PowerCut, "kill": m.Kill,
+		})
+	})
+}

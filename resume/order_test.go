@@ -1,0 +1,93 @@
+package resume_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"wanrep/diskio/durable/crashfs"
+	"wanrep/resume"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// TestOrderOfOperations keeps the order of all durable operations in a file that a
+// review can read: sync, then journal, then acknowledge; and the commit.
+func TestOrderOfOperations(t *testing.T) {
+	fsys := crashfs.New()
+	var lines []string
+	note := func(line string) { lines = append(lines, line) }
+	fsys.Trace(func(op crashfs.Op) {
+		if !op.Changes {
+			return
+		}
+		line := "  " + op.Kind + " " + op.Name
+		if op.To != "" {
+			line += " -> " + op.To
+		}
+		note(line)
+	})
+
+	disk := newSnapshot("os", "ab.c", block)
+	p := newPlayer(plain{})
+	note("open a new store")
+	s, err := resume.Open(fsys, p.config())
+	must(t, err)
+	note("begin")
+	part, err := s.Begin("lyon", "sql01", []resume.DiskSpec{disk.spec})
+	must(t, err)
+	note("write")
+	must(t, part.Disks()[0].Write(0, disk.content[:block]))
+	note("sync")
+	durable, err := part.Disks()[0].Sync()
+	must(t, err)
+	if durable != block {
+		t.Fatalf("durable up to %d, want %d", durable, block)
+	}
+	note("acknowledge")
+	note("write, and lose the link")
+	must(t, part.Disks()[0].Write(block, disk.content[block:2*block]))
+	must(t, part.Close())
+	note("begin again")
+	part, err = s.Begin("lyon", "sql01", []resume.DiskSpec{disk.spec})
+	must(t, err)
+	note("write")
+	must(t, part.Disks()[0].Write(block, disk.content[block:]))
+	note("finish")
+	must(t, part.Disks()[0].Finish(disk.root))
+	note("acknowledge")
+	note("commit")
+	_, err = part.Commit()
+	must(t, err)
+	note("acknowledge the commit")
+	must(t, s.Close())
+	note("open the store again")
+	s, err = resume.Open(fsys, p.config())
+	must(t, err)
+	must(t, s.Close())
+
+	golden(t, "order.golden", strings.Join(lines, "\n")+"\n")
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// golden compares got with a file in testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if strings.ReplaceAll(string(want), "\r\n", "\n") != got {
+		t.Errorf("%s: got\n%s", path, got)
+	}
+}
