@@ -191,4 +191,9 @@ func freeze(m model) model {
 	return m
 }
 
-func quit(m model) (tea.Model, tea.Cmd) { return m, tea.Quit }
+// quit leaves an empty screen behind: after a change of size tmux 3.3 shows the
+// last one of a program below the shell's lines.
+func quit(m model) (tea.Model, tea.Cmd) {
+	m.quitting = true
+	return m, tea.Quit
+}

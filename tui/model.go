@@ -47,6 +47,7 @@ type model struct {
 	typing   bool // keys go into the filter
 	scroll   int  // first event shown
 	toast    toast
+	quitting bool
 	commands []command
 	actions  []Action
 	lines    []ScriptLine

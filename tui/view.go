@@ -26,7 +26,7 @@ func (m model) View() string { return render(m) }
 
 // render is pure: the same model always gives the same screen.
 func render(m model) string {
-	if m.width <= 0 || m.height <= 0 {
+	if m.width <= 0 || m.height <= 0 || m.quitting {
 		return ""
 	}
 	c := newCanvas(m.theme, m.width, m.height)
