@@ -3,6 +3,7 @@ package tui
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -212,11 +213,8 @@ func TestGraphDoesNotFlicker(t *testing.T) {
 		}
 		kept := 0
 		for _, a := range after {
-			for _, b := range before {
-				if a == b {
-					kept++
-					break
-				}
+			if slices.Contains(before, a) {
+				kept++
 			}
 		}
 		if kept < len(after)-2 {

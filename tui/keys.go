@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 
@@ -163,9 +164,7 @@ func (m model) fold() model {
 	}
 	vm := vmKey(rows[m.selection(rows)].vm)
 	folded := map[rowKey]bool{}
-	for k, v := range m.folded {
-		folded[k] = v
-	}
+	maps.Copy(folded, m.folded)
 	folded[vm] = !folded[vm]
 	m.folded, m.choice = folded, vm
 	return m
