@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 )
@@ -124,9 +125,23 @@ func (l *Link) runTarget(settled func()) {
 	l.mu.Unlock()
 	l.confirm()
 	l.say(Event{Kind: EventAttached, Peer: l.peer, Text: "attached from " + remote})
-	l.answerBeats()
-	<-l.conn.Context().Done()
+	var answering sync.WaitGroup
+	defer answering.Wait()
+	answering.Go(l.answerBeats)
+	ticker := time.NewTicker(moveEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			l.noticeMove()
+		case <-l.conn.Context().Done():
+			return
+		}
+	}
 }
+
+// moveEvery is how often a target looks where its source is.
+const moveEvery = time.Second
 
 // noticeMove notes that the source came to use another path.
 func (l *Link) noticeMove() {

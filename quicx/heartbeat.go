@@ -45,7 +45,6 @@ func (l *Link) answerBeats() {
 		if l.conn.SendDatagram(formatBeat(beatAnswer, number)) != nil {
 			return
 		}
-		l.noticeMove()
 	}
 }
 
@@ -57,6 +56,7 @@ func (l *Link) awaitBeats() {
 			return
 		}
 		if what, _, ok := parseBeat(b); ok && what == beatAnswer {
+			l.answers.Add(1)
 			l.confirm()
 		}
 	}

@@ -28,6 +28,7 @@ type Link struct {
 
 	writes  atomic.Uint64 // Write calls begun
 	writing atomic.Int64  // Write calls running
+	answers atomic.Uint64 // heartbeats answered
 
 	// Of a source's link; nil or zero at a target.
 	endpoint *Endpoint

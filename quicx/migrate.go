@@ -60,7 +60,7 @@ func (k *pathKeeper) begin(m *migration) {
 		k.pending = m
 	default:
 		k.pending = m
-		k.probe(m.to.primary, now)
+		k.probe(m.to.primary, now, probeTimeout)
 	}
 }
 

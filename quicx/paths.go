@@ -21,6 +21,9 @@ const (
 	// probeTimeout bounds one validation. A path that needs longer is of no use
 	// as a standby, and a probe under way holds the last free connection ID.
 	probeTimeout = 3 * time.Second
+	// rescueTimeout bounds one during a silence, when probes get out only as the
+	// link is sent anew, and must be new when the line comes back.
+	rescueTimeout = time.Second
 	// retryProbe is when a path that did not validate is tried again.
 	retryProbe = 15 * time.Second
 )
@@ -61,8 +64,12 @@ type pathKeeper struct {
 	failed          map[*outlet]time.Time // when an outlet's probe last failed
 
 	silence silence
+	answers uint64 // to heartbeats, so far
 	// suspect is when this silence became suspicious; zero while all is well.
 	suspect time.Time
+	// heardOn is the outlet in use when the peer was last heard: the address that
+	// the target sends to. It does not answer probes from there.
+	heardOn *outlet
 	// from is the uplink in use before the silence, or before the move under way.
 	from *uplink
 	// moved is when the path was last switched.
@@ -118,7 +125,7 @@ func newPathKeeper(l *Link, dialed *outlet) *pathKeeper {
 		failed:     make(map[*outlet]time.Time),
 		from:       dialed.uplink,
 	}
-	k.active = &path{out: dialed}
+	k.active, k.heardOn = &path{out: dialed}, dialed
 	k.paths[dialed] = k.active
 	return k
 }
@@ -167,12 +174,12 @@ func (k *pathKeeper) keepStandby(now time.Time) {
 			every = betterEvery
 		}
 		if now.Sub(k.standby.probed) >= every {
-			k.probe(k.standby.out, now)
+			k.probe(k.standby.out, now, probeTimeout)
 		}
 		return
 	}
 	if best != nil {
-		k.probe(best, now)
+		k.probe(best, now, probeTimeout)
 	}
 }
 
@@ -210,7 +217,7 @@ func (k *pathKeeper) probing() bool {
 
 // probe starts to validate the path over an outlet that is not in use. The result
 // comes to validated.
-func (k *pathKeeper) probe(o *outlet, now time.Time) {
+func (k *pathKeeper) probe(o *outlet, now time.Time, timeout time.Duration) {
 	p := k.paths[o]
 	if p == nil {
 		p = &path{out: o}
@@ -228,7 +235,7 @@ func (k *pathKeeper) probe(o *outlet, now time.Time) {
 	}
 	k.paths[o] = p
 	p.probing, p.valid, p.probed = true, false, now
-	ctx, cancel := context.WithTimeout(k.link.conn.Context(), probeTimeout)
+	ctx, cancel := context.WithTimeout(k.link.conn.Context(), timeout)
 	k.wg.Go(func() {
 		defer cancel()
 		err := p.quic.Probe(ctx)
@@ -249,12 +256,19 @@ func (k *pathKeeper) validated(r probeResult) {
 			k.standby = nil
 			k.say(EventStandby, "the standby path over "+p.out.uplink.Name+" does not answer")
 		}
-		k.retire(p)
+		if k.suspect.IsZero() {
+			k.retire(p)
+		} // else the target could not give us another connection ID for it
 		k.giveUp(p.out.uplink, r.err)
 		k.publish()
 		return
 	}
-	p.valid, p.rtt = true, r.took
+	p.valid = true
+	if k.suspect.IsZero() {
+		p.rtt = r.took // else most of it was the silence
+	} else {
+		k.silence.packets = k.link.conn.ConnectionStats().PacketsReceived // see heardPackets
+	}
 	delete(k.failed, p.out)
 	if p.good.IsZero() {
 		p.good = now

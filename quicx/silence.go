@@ -17,9 +17,9 @@ const (
 	// machine that is short of CPU is silent for up to 0.3 s by itself.
 	minSilence = 500 * time.Millisecond
 	maxSilence = 2 * time.Second
-	// stallFloor is the shortest wait counted as a stall: shorter gaps are part
-	// of any shaped line.
-	stallFloor = 150 * time.Millisecond
+	// stallFloor is the shortest wait, beyond two round trips, that counts as a
+	// stall: shorter ones are how a heartbeat is sent and its answer noticed.
+	stallFloor = 200 * time.Millisecond
 )
 
 // A silence tells how long the peer has owed an answer. Only what must be answered

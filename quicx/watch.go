@@ -1,8 +1,10 @@
 package quicx
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -23,7 +25,7 @@ const (
 // watch is one look at the link.
 func (k *pathKeeper) watch(now time.Time) {
 	c := k.link.conn.ConnectionStats()
-	owed, heard := k.silence.observe(now, c.PacketsReceived, k.link.takeWrites())
+	owed, heard := k.silence.observe(now, k.heardPackets(c.PacketsReceived), k.link.takeWrites())
 	if heard {
 		k.heardAt.Store(now.UnixNano())
 		k.hear(now, owed, c.SmoothedRTT)
@@ -41,6 +43,23 @@ func (k *pathKeeper) watch(now time.Time) {
 	k.maybeReturn(now)
 }
 
+// probePackets is more packets than a target sends to answer a probe.
+const probePackets = 4
+
+// heardPackets returns how many packets of those received may count as heard. In a
+// silence with a probe under way one or two may be its answer, which came over
+// another path than the one in use; then only more of them count, or the answer
+// to a heartbeat.
+func (k *pathKeeper) heardPackets(received uint64) uint64 {
+	answers := k.link.answers.Load()
+	answered := answers != k.answers
+	k.answers = answers
+	if k.suspect.IsZero() || !k.probing() || answered || received >= k.silence.packets+probePackets {
+		return received
+	}
+	return k.silence.packets
+}
+
 // takeWrites reports whether streams were written to since the last call, or are
 // being written to now.
 func (l *Link) takeWrites() bool {
@@ -49,38 +68,39 @@ func (l *Link) takeWrites() bool {
 
 // hear notes that the peer was heard, after owed.
 func (k *pathKeeper) hear(now time.Time, owed, rtt time.Duration) {
-	k.sendError = time.Time{}
-	planned := k.moving
-	if planned == nil && k.suspect.IsZero() && owed < max(stallFloor, 2*rtt) {
-		return
+	from, to := k.from, k.active.out.uplink
+	k.heardOn, k.sendError = k.active.out, time.Time{}
+	planned, moved, doubted := k.moving, to != from, !k.suspect.IsZero()
+	k.suspect, k.from, k.moving = time.Time{}, to, nil
+	k.count(owed, moved, doubted, rtt)
+	switch {
+	case moved:
+		took := owed
+		if planned != nil {
+			took = now.Sub(planned.began)
+		}
+		k.sayTook(EventMigrated, fmt.Sprintf("migrated %s → %s in %s", from.Name, to.Name, short(took)), took)
+	case doubted:
+		k.sayTook(EventRevived, fmt.Sprintf("%s answers again after %s", to.Name, short(owed)), owed)
 	}
-	to := k.active.out.uplink
+	if planned != nil {
+		planned.done <- nil
+	}
+}
+
+// count brings the statistics up to date.
+func (k *pathKeeper) count(owed time.Duration, moved, doubted bool, rtt time.Duration) {
 	l := k.link
 	l.mu.Lock()
-	if owed >= max(stallFloor, 2*rtt) {
+	defer l.mu.Unlock()
+	if moved || doubted || owed >= stallFloor+2*rtt {
 		l.stats.LongestStall = max(l.stats.LongestStall, owed)
 	}
-	took := owed
-	if planned != nil {
-		took = now.Sub(planned.began)
-	}
-	moved, revived := to != k.from, !k.suspect.IsZero()
 	switch {
 	case moved:
 		l.stats.Migrations++
-	case revived:
+	case doubted:
 		l.stats.Revivals++
-	}
-	l.mu.Unlock()
-	switch {
-	case moved:
-		k.sayTook(EventMigrated, fmt.Sprintf("migrated %s → %s in %s", k.from.Name, to.Name, short(took)), took)
-	case revived:
-		k.sayTook(EventRevived, fmt.Sprintf("%s answers again after %s", to.Name, short(took)), took)
-	}
-	k.suspect, k.from, k.moving = time.Time{}, to, nil
-	if planned != nil {
-		planned.done <- nil
 	}
 }
 
@@ -88,27 +108,48 @@ func (k *pathKeeper) hear(now time.Time, owed, rtt time.Duration) {
 // sends it anew on one path after the other until something is heard.
 func (k *pathKeeper) doubt(now time.Time, owed time.Duration) {
 	if k.suspect.IsZero() {
-		k.suspect = now
-		if k.moving == nil {
-			k.from = k.active.out.uplink
-		}
-		k.say(EventSilent, fmt.Sprintf("no answer over %s for %s", k.active.out.uplink.Name, short(owed)))
+		k.beginSilence(now, fmt.Sprintf("no answer over %s for %s", k.active.out.uplink.Name, short(owed)))
 	} else if now.Sub(k.moved) < min(max(resendEvery, 2*k.active.rtt), slowResend) {
 		return
 	}
 	k.resend(now)
 }
 
-// resend switches to the path that was not used for longest. The other uplinks
-// are probed first: the switch opens the congestion window that the probes wait
-// for.
+// beginSilence notes that the path in use is suspect.
+func (k *pathKeeper) beginSilence(now time.Time, text string) {
+	k.suspect = now
+	if k.moving == nil {
+		k.from = k.active.out.uplink
+	}
+	if k.silence.asked.IsZero() {
+		k.silence.asked = now
+	}
+	k.say(EventSilent, text)
+	if k.active.quic != nil || k.probing() {
+		return
+	}
+	// quic-go has no way back to the path a link was dialed on. Its uplink's
+	// other socket gets the last free connection ID now: the next time the link
+	// is sent anew on the standby, that would take it.
+	for _, o := range k.active.out.uplink.outlets() {
+		if o != k.active.out && !k.isValid(o) {
+			k.probe(o, now, rescueTimeout)
+		}
+	}
+}
+
+func (k *pathKeeper) isValid(o *outlet) bool {
+	p := k.paths[o]
+	return p != nil && p.valid
+}
+
+// resend switches to the path that was not used for longest. If no other uplink
+// can be switched to, one is probed first: the switch opens the congestion window
+// that the probe waits for.
 func (k *pathKeeper) resend(now time.Time) {
-	if !k.probing() && k.standbyUplink() == nil {
-		for _, u := range k.endpoint.uplinks {
-			if u != k.active.out.uplink && !u.down.Load() && !k.isValid(u.primary) {
-				k.probe(u.primary, now)
-				break // there is one free connection ID
-			}
+	if !k.probing() {
+		if o := k.rescuer(); o != nil {
+			k.probe(o, now, rescueTimeout)
 		}
 	}
 	for range k.paths {
@@ -119,9 +160,28 @@ func (k *pathKeeper) resend(now time.Time) {
 	}
 }
 
-func (k *pathKeeper) isValid(o *outlet) bool {
-	p := k.paths[o]
-	return p != nil && p.valid
+// rescuer returns the outlet to probe during a silence: on an uplink other than
+// the one in use, and not where the target sends to. nil: such a path is valid.
+func (k *pathKeeper) rescuer() *outlet {
+	var best *outlet
+	for _, u := range k.endpoint.uplinks {
+		if u == k.active.out.uplink || u.down.Load() {
+			continue
+		}
+		for _, o := range u.outlets() {
+			p := k.paths[o]
+			switch {
+			case p != nil && p.valid:
+				return nil
+			case o == k.heardOn:
+			case p != nil && p.quic != nil:
+				return o // it has the last connection ID there was
+			case best == nil:
+				best = o
+			}
+		}
+	}
+	return best
 }
 
 // standbyUplink returns the uplink of the standby, if it is another one than the
@@ -136,30 +196,42 @@ func (k *pathKeeper) standbyUplink() *uplink {
 	return nil
 }
 
-// longestUnused returns the valid path that was switched to longest ago, of those
-// whose uplink is not down if there are any. The standby was never used, or long
-// ago, so that it comes first; the one in use comes last.
+// longestUnused returns the valid path to send anew on: the standby first, then
+// one on the uplink that was used longest ago, so that uplinks take turns however
+// many paths each has. Uplinks known to be down come last.
 func (k *pathKeeper) longestUnused() *path {
-	var best *path
+	used := make(map[*uplink]time.Time)
+	var valid []*path
 	for _, p := range k.paths {
-		switch {
-		case p.quic == nil || !p.valid:
-			continue
-		case best == nil:
-		case p.out.uplink.down.Load() != best.out.uplink.down.Load():
-			if p.out.uplink.down.Load() {
-				continue
-			}
-		case (p == k.standby) != (best == k.standby):
-			if best == k.standby {
-				continue
-			}
-		case !p.used.Before(best.used):
-			continue
+		if u := p.out.uplink; p.used.After(used[u]) {
+			used[u] = p.used
 		}
-		best = p
+		if p.quic != nil && p.valid {
+			valid = append(valid, p)
+		}
 	}
-	return best
+	if len(valid) == 0 {
+		return nil
+	}
+	return slices.MinFunc(valid, func(a, b *path) int {
+		return cmp.Or(
+			falseFirst(a.out.uplink.down.Load(), b.out.uplink.down.Load()),
+			falseFirst(a != k.standby, b != k.standby),
+			used[a.out.uplink].Compare(used[b.out.uplink]),
+			a.used.Compare(b.used),
+			cmp.Compare(a.out.uplink.rank, b.out.uplink.rank),
+		)
+	})
+}
+
+func falseFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // leave moves to the standby at once, without waiting for a silence, if that is on
@@ -169,14 +241,7 @@ func (k *pathKeeper) leave(now time.Time, why string) {
 		return
 	}
 	if k.suspect.IsZero() {
-		k.suspect = now
-		if k.moving == nil {
-			k.from = k.active.out.uplink
-		}
-		if k.silence.asked.IsZero() {
-			k.silence.asked = now
-		}
-		k.say(EventSilent, fmt.Sprintf(why, k.active.out.uplink.Name))
+		k.beginSilence(now, fmt.Sprintf(why, k.active.out.uplink.Name))
 	}
 	k.sendError = time.Time{}
 	k.switchTo(k.standby, now)

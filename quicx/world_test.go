@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,7 @@ type wan struct {
 	simnet.PerfectRouter
 	mu    sync.Mutex
 	cut   map[string]bool
+	fail  map[string]bool // sending from here fails
 	tap   func(simnet.Packet)
 	alter func(simnet.Packet) (simnet.Packet, bool)
 }
@@ -113,14 +115,25 @@ func (w *world) node(addr *net.UDPAddr) net.PacketConn {
 	conn := simnet.NewBlockingSimConn(addr, link)
 	w.wan.AddNode(addr, link)
 	link.Start()
-	return &node{PacketConn: conn, link: link}
+	return &node{PacketConn: conn, link: link, wan: w.wan}
 }
 
 // A node takes its link down with it.
 type node struct {
 	net.PacketConn
 	link   *simnet.SimulatedLink
+	wan    *wan
 	closed sync.Once
+}
+
+func (n *node) WriteTo(b []byte, to net.Addr) (int, error) {
+	n.wan.mu.Lock()
+	fail := n.wan.fail[n.LocalAddr().(*net.UDPAddr).IP.String()]
+	n.wan.mu.Unlock()
+	if fail {
+		return 0, &net.OpError{Op: "write", Err: syscall.ENETUNREACH}
+	}
+	return n.PacketConn.WriteTo(b, to)
 }
 
 func (n *node) Close() error {
