@@ -3,7 +3,6 @@ package tui
 import (
 	"encoding/json"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -199,26 +198,4 @@ func FuzzRender(f *testing.F) {
 		Table(st, int(w), true)
 		runScreen(st, m.theme, int(w))
 	})
-}
-
-// A second later each column of the graph but the last stays as it was, one
-// place further on or not at all.
-func TestGraphDoesNotFlicker(t *testing.T) {
-	samples := branch(t).Samples
-	for _, w := range []int{30, 56, 105, 300, 500} {
-		before := buckets(samples[:299], 1000, w)
-		after := buckets(samples, 1001, w)
-		if n := min(w, graphSeconds); len(after) > n || len(after) < n-1 {
-			t.Errorf("%d columns for %d", len(after), w)
-		}
-		kept := 0
-		for _, a := range after {
-			if slices.Contains(before, a) {
-				kept++
-			}
-		}
-		if kept < len(after)-2 {
-			t.Errorf("width %d: only %d of %d columns stay", w, kept, len(after))
-		}
-	}
 }

@@ -110,7 +110,11 @@ func (m model) diskFacts(c *canvas, d progress.Disk) []fact {
 		{"virtual size", fmt.Sprintf("%s (%d bytes)", Bytes(d.VirtualSize), d.VirtualSize), of(plain)},
 	}
 	if d.Stored > 0 {
-		facts = append(facts, fact{"stored", Bytes(d.Stored) + " to read, holes left out", of(plain)})
+		stored := Bytes(d.Stored) + " to read, holes left out"
+		if d.Left >= 0 {
+			stored += "; " + Bytes(d.Left) + " of it left"
+		}
+		facts = append(facts, fact{"stored", stored, of(plain)})
 	}
 	facts = append(facts,
 		fact{"read", Bytes(d.Read), of(plain)},

@@ -7,11 +7,15 @@ import (
 	"wanrep/replicate/progress"
 )
 
-// graphSeconds is how far back the graph reaches; the status carries as much.
-const graphSeconds = 300
+// spans are the times that the graph may reach back; the longest is what a
+// status carries. A run that has just begun gets a short one.
+var spans = []struct {
+	seconds int64
+	label   string
+}{{60, "1 min ago"}, {120, "2 min ago"}, {300, "5 min ago"}}
 
-// drawGraph draws the rates of the last five minutes: what is on the wire as a
-// solid area, what it carries of the disks shaded above.
+// drawGraph draws the rates of the last minutes: what is on the wire as a solid
+// area, what it carries of the disks shaded above.
 func (m model) drawGraph(c *canvas, r rect) {
 	samples := m.status.Samples
 	title := "throughput"
@@ -28,7 +32,13 @@ func (m model) drawGraph(c *canvas, r rect) {
 	}
 	const axis = 8
 	area := rect{in.x + axis + 1, in.y, in.w - axis - 2, in.h - 1}
-	columns := buckets(samples, m.status.Time.Unix(), area.w)
+	reach := spans[0]
+	for _, longer := range spans[1:] {
+		if int64(len(samples)) > reach.seconds {
+			reach = longer
+		}
+	}
+	columns := buckets(samples, m.status.Time.Unix(), reach.seconds, area.w)
 	top := 0.0
 	for _, s := range columns {
 		top = max(top, positive(s.Wire), positive(s.Data))
@@ -42,7 +52,7 @@ func (m model) drawGraph(c *canvas, r rect) {
 	for i, s := range columns {
 		drawColumn(c, area.x+area.w-len(columns)+i, area.y, area.h, positive(s.Wire)/top, positive(s.Data)/top)
 	}
-	c.put(area.x, area.y+area.h, area.w, "5 min ago", of(faint))
+	c.put(area.x, area.y+area.h, area.w, reach.label, of(faint))
 	shade := c.glyphs.shade
 	if c.colored() {
 		shade = c.glyphs.levels[len(c.glyphs.levels)-1]
@@ -55,25 +65,30 @@ func (m model) drawGraph(c *canvas, r rect) {
 }
 
 // buckets averages samples, one a second and the newest at the second now, to at
-// most w columns. A sample stays in its bucket as time goes on, so that the
-// graph moves and does not flicker.
-func buckets(samples []progress.Sample, now int64, w int) []progress.Sample {
-	samples = samples[max(0, len(samples)-graphSeconds):]
-	w = min(w, graphSeconds)
-	var out []progress.Sample
-	var n float64
-	open := int64(math.MinInt64)
-	for i, s := range samples {
-		second := now - int64(len(samples)-1-i)
-		if b := second * int64(w) / graphSeconds; b != open {
-			out, open, n = append(out, progress.Sample{}), b, 0
-		}
-		n++
-		o := &out[len(out)-1]
-		o.Wire += (positive(s.Wire) - o.Wire) / n
-		o.Data += (positive(s.Data) - o.Data) / n
+// most w columns for so many seconds. A column always covers the same seconds as
+// time goes on, so that the graph moves and does not flicker.
+func buckets(samples []progress.Sample, now, seconds int64, w int) []progress.Sample {
+	if w <= 0 || len(samples) == 0 {
+		return nil
 	}
-	return out[max(0, len(out)-w):]
+	width, oldest := int64(w), now-int64(len(samples))+1
+	newest := ((now+1)*width - 1) / seconds
+	var out []progress.Sample
+	for column := newest - width + 1; column <= newest; column++ {
+		from := max(column*seconds/width, oldest)
+		to := min(max((column+1)*seconds/width, column*seconds/width+1), now+1)
+		if to <= oldest {
+			continue
+		}
+		var mean progress.Sample
+		for second := from; second < to; second++ {
+			s, n := samples[second-oldest], float64(second-from+1)
+			mean.Wire += (positive(s.Wire) - mean.Wire) / n
+			mean.Data += (positive(s.Data) - mean.Data) / n
+		}
+		out = append(out, mean)
+	}
+	return out
 }
 
 // axisLabel prints a rate without a needless ".0".

@@ -72,9 +72,6 @@ func (m model) linkLine(c *canvas, l progress.Link) []span {
 
 // nextDial says when the next attempt is made.
 func (m model) nextDial(l progress.Link) string {
-	if l.NextDial.IsZero() {
-		return ""
-	}
 	if wait := l.NextDial.Sub(m.now()); wait > 0 {
 		return ", next in " + Duration(wait)
 	}
@@ -95,7 +92,7 @@ func (m model) oneLink(c *canvas, l progress.Link, w int) [][]span {
 	if l.Because != "" {
 		why := l.Because
 		if l.State == progress.LinkRedial && !l.Since.IsZero() {
-			why = "lost " + Ago(l.Since, now) + ": " + why
+			why = "for " + since(l.Since, now) + ": " + why
 		}
 		for _, line := range wrap(why, w) {
 			out = append(out, []span{{line, of(plain)}})

@@ -297,7 +297,7 @@ func (m model) about(c *canvas, r row) []span {
 			text += ": " + r.vm.Because
 		}
 		text += dot + plural(r.vm.Points, "point")
-		if r.vm.Point != "" {
+		if r.vm.Point != "" && r.vm.State != progress.Committed {
 			text += dot + "next point " + r.vm.Point
 		}
 		return []span{{vmName(m.status, r.vm), of(plain, bold)}, {dot + text, of(plain)}}
