@@ -3,6 +3,7 @@ package resume
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"sync"
 	"sync/atomic"
@@ -104,8 +105,43 @@ func (d *PartDisk) reopen(keep int64) (err error) {
 	if d.data, err = d.part.openFile(d.dataName(), false); err != nil {
 		return err
 	}
-	d.file, err = d.part.store.cfg.Format.Reopen(d.data, d.spec, keep)
+	f := &watchedFile{File: d.data}
+	d.file, err = d.part.store.cfg.Format.Reopen(f, d.spec, keep)
 	d.dirty = true
+	if f.err != nil {
+		// The disk is at fault, and not what is on it, whatever the format makes of
+		// it: what was received must not be dropped for that.
+		return fmt.Errorf("reopen %s: %w", d.dataName(), f.err)
+	}
+	return err
+}
+
+// A watchedFile keeps the first error of the disk below it.
+type watchedFile struct {
+	durable.File
+	err error
+}
+
+func (f *watchedFile) keep(n int, err error) (int, error) {
+	if f.err == nil && err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
+}
+
+func (f *watchedFile) ReadAt(p []byte, off int64) (int, error) { return f.keep(f.File.ReadAt(p, off)) }
+
+func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.keep(f.File.WriteAt(p, off))
+}
+
+func (f *watchedFile) Truncate(size int64) error {
+	_, err := f.keep(0, f.File.Truncate(size))
+	return err
+}
+
+func (f *watchedFile) Sync() error {
+	_, err := f.keep(0, f.File.Sync())
 	return err
 }
 
