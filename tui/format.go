@@ -97,6 +97,9 @@ func Seconds(s float64) string {
 	return Duration(toDuration(s))
 }
 
+// roundTrip prints a round trip time given in seconds: "38 ms", "1240 ms".
+func roundTrip(s float64) string { return fmt.Sprintf("%.0f ms", min(positive(s), 1e6)*1000) }
+
 // Ago prints how long before now t was: "41s ago", or "never" for the zero time.
 func Ago(t, now time.Time) string {
 	if t.IsZero() {

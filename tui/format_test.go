@@ -35,7 +35,10 @@ func TestFormats(t *testing.T) {
 		{"years", Duration(math.MaxInt64), "292y"},
 		{"negative", Duration(-time.Hour), "0s"},
 
-		{"round trip", Seconds(0.038), "38 ms"},
+		{"round trip", roundTrip(0.038), "38 ms"},
+		{"long round trip", roundTrip(0.1004), "100 ms"},
+		{"NaN round trip", roundTrip(nan), "0 ms"},
+		{"short stall", Seconds(0.038), "38 ms"},
 		{"stall", Seconds(0.414), "0.41 s"},
 		{"long stall", Seconds(21.6), "21.6 s"},
 		{"longer stall", Seconds(200), "3m20s"},

@@ -63,7 +63,7 @@ func (m model) linkLine(c *canvas, l progress.Link) []span {
 	out := []span{{sign + " ", of(t)}, {l.Peer + "  ", of(plain, bold)}}
 	switch l.State {
 	case progress.LinkUp:
-		return append(out, span{l.State, of(t)}, span{fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, Seconds(l.RTT), Percent(l.Loss)), of(plain)})
+		return append(out, span{l.State, of(t)}, span{fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, roundTrip(l.RTT), Percent(l.Loss)), of(plain)})
 	case progress.LinkRedial:
 		return append(out, span{linkWord(l), of(t)}, span{m.nextDial(l), of(plain)})
 	}
@@ -103,7 +103,7 @@ func (m model) oneLink(c *canvas, l progress.Link, w int) [][]span {
 		out = append(out, []span{{"path ", of(faint)}, {l.Path, of(plain)}, {" " + c.glyphs.arrow + " ", of(faint)}, {l.Remote, of(plain)}})
 	}
 	if l.State == progress.LinkUp {
-		out = append(out, flow(w, pair{"rtt", Seconds(l.RTT)}, pair{"loss", Percent(l.Loss)})...)
+		out = append(out, flow(w, pair{"rtt", roundTrip(l.RTT)}, pair{"loss", Percent(l.Loss)})...)
 	}
 	return append(out, flow(w,
 		pair{"migrated", fmt.Sprint(l.Migrations)}, pair{"reattached", fmt.Sprint(l.Reattaches)},

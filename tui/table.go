@@ -89,7 +89,7 @@ func (p *printer) linkRows(st progress.Status) []tableRow {
 				state += ", next in " + Duration(wait)
 			}
 		case progress.LinkUp:
-			rtt, loss = Seconds(l.RTT), Percent(l.Loss)
+			rtt, loss = roundTrip(l.RTT), Percent(l.Loss)
 		}
 		rows = append(rows, tableRow{
 			cells: []string{l.Peer, state, since(l.Since, st.Time), l.Path, rtt, loss, fmt.Sprint(l.Migrations), fmt.Sprint(l.Reattaches), Seconds(l.LongestStall)},

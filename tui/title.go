@@ -34,7 +34,7 @@ func (m model) drawTitle(c *canvas, r rect) {
 		at += c.line(r.x+at, r.y, left-at, span{" " + c.glyphs.arrow + " ", of(faint)}, span{l.Peer, of(plain, bold)},
 			span{"  " + sign + " " + linkWord(l), of(t)})
 		if l.State == progress.LinkUp && m.width >= wideWidth {
-			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, Seconds(l.RTT), Percent(l.Loss)), of(faint))
+			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, roundTrip(l.RTT), Percent(l.Loss)), of(faint))
 		}
 	default:
 		at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %d links:", len(links)), of(faint))

@@ -83,8 +83,8 @@ func (m model) drawPane(c *canvas, p pane, r rect) {
 
 // drawNarrow stacks the panes: VMs, then link and graph, then events or script.
 func (m model) drawNarrow(c *canvas, r rect) {
-	const leastVMs = 8
 	need := len(m.rows()) + 3
+	leastVMs := max(6, min(need, 8))
 	last, lastHeight := paneEvents, 4
 	if m.script != nil {
 		last, lastHeight = paneScript, max(4, min(len(m.lines)+2, 9))
