@@ -59,8 +59,7 @@ func decimal(v float64, unit string) string {
 var decimalPrefixes = []string{"", "k", "M", "G", "T", "P"}
 
 // Duration prints how long something lasts in at most two units, rounded down:
-// "41s", "3m20s", "26h03m", "12d04h", "120d". It never takes more than six columns
-// before a thousand years have passed.
+// "41s", "3m20s", "26h03m", "12d04h", "120d". It never takes more than six columns.
 func Duration(d time.Duration) string {
 	if d < 0 {
 		d = 0
@@ -81,8 +80,8 @@ func Duration(d time.Duration) string {
 	return fmt.Sprintf("%dy", s/(365*86400))
 }
 
-// Seconds prints a short time that is given in seconds, such as a round trip or
-// a stall: "38 ms", "0.41 s", "12.3 s", "3m20s".
+// Seconds prints a time that is given in seconds and may be short, such as a
+// stall: "38 ms", "0.41 s", "12.3 s", "3m20s".
 func Seconds(s float64) string {
 	switch {
 	case !(s > 0):
