@@ -166,7 +166,7 @@ type batCheck struct {
 	claims   []claim
 	fileSize int64
 	taken    slotSet
-	report   func(error) error // what to do about a finding: stop with it, or nil to go on
+	found    report
 	census   census
 	partial  int64 // file offset of the entry of a partial block in the chunk at hand; 0 without one
 }
@@ -214,7 +214,7 @@ func (c *batCheck) page(b []byte, first int64) error {
 		bitmap := i%(c.ratio+1) == c.ratio
 		if e != 0 {
 			if err := c.entry(e, at, bitmap); err != nil {
-				if err := c.report(err); err != nil {
+				if err := c.found(err); err != nil {
 					return err
 				}
 			}
@@ -223,7 +223,7 @@ func (c *batCheck) page(b []byte, first int64) error {
 			continue
 		}
 		if c.partial != 0 && e.state() != blockFull {
-			err := c.report(formatErr("BAT", at, "the entry at %d has a block that is partly present, but its chunk has no sector bitmap", c.partial))
+			err := c.found(formatErr("BAT", at, "the entry at %d has a block that is partly present, but its chunk has no sector bitmap", c.partial))
 			if err != nil {
 				return err
 			}

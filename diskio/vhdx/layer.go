@@ -43,7 +43,7 @@ func openLayer(path string, f Source, o Options) (*layer, error) {
 		it, _ := l.meta.find(itemIncomplete)
 		return nil, withPath(formatErr(it.name(), it.entry, "the disk was not received whole"), path)
 	}
-	if err := l.checkBAT(func(err error) error { return err }); err != nil {
+	if err := l.checkBAT(strict); err != nil {
 		return nil, withPath(err, path)
 	}
 	return l, nil
@@ -77,7 +77,7 @@ func (l *layer) load(allowEmptyLog bool) error {
 	if _, err := claims(h, l.regions, l.length); err != nil {
 		return err
 	}
-	if l.meta, err = readMetadata(l.src, findRegion(l.regions, regionMetadata)); err != nil {
+	if l.meta, err = readMetadata(l.src, findRegion(l.regions, regionMetadata), strict); err != nil {
 		return err
 	}
 	l.geometry, err = l.meta.geometry(findRegion(l.regions, regionBAT))
@@ -97,12 +97,12 @@ func checkIdentifier(r io.ReaderAt) error {
 }
 
 // checkBAT verifies the whole BAT and takes the census of it.
-func (l *layer) checkBAT(report func(error) error) error {
+func (l *layer) checkBAT(found report) error {
 	cs, err := claims(l.header, l.regions, l.length)
 	if err != nil {
 		return err
 	}
-	c := batCheck{geometry: l.geometry, claims: cs, fileSize: l.length, report: report}
+	c := batCheck{geometry: l.geometry, claims: cs, fileSize: l.length, found: found}
 	stored := func(off int64) int64 { return nextStored(l.file, off) }
 	if l.overlaid() {
 		stored = func(off int64) int64 { return off } // a hole may have an update over it

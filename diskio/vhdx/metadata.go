@@ -76,14 +76,17 @@ type metadata struct {
 	locator        locator
 }
 
-// parseMetadataTable reads the table of the metadata region reg.
-func parseMetadataTable(b []byte, reg region) ([]item, error) {
+// parseMetadataTable reads the table of the metadata region reg. It returns the
+// sound entries.
+func parseMetadataTable(b []byte, reg region, found report) ([]item, error) {
 	const section = "metadata table"
 	if string(b[:8]) != "metadata" {
 		return nil, formatErr(section, reg.offset, "no \"metadata\" signature")
 	}
 	if !allZero(b[8:10]) || !allZero(b[12:32]) {
-		return nil, formatErr(section, reg.offset+8, "reserved fields are not zero")
+		if err := found(formatErr(section, reg.offset+8, "reserved fields are not zero")); err != nil {
+			return nil, err
+		}
 	}
 	n := le.Uint16(b[10:])
 	if n > maxTableEntries {
@@ -109,26 +112,33 @@ func parseMetadataTable(b []byte, reg region) ([]item, error) {
 		if k.user {
 			users++
 		}
+		var err error
 		switch {
 		case seen[k]:
-			return nil, formatErr(section, it.entry, "%s is listed twice", it.name())
+			err = formatErr(section, it.entry, "%s is listed twice", it.name())
 		case users > maxUserItems:
-			return nil, formatErr(section, it.entry, "more than %d user items", maxUserItems)
+			err = formatErr(section, it.entry, "more than %d user items", maxUserItems)
 		case it.flags&^(flagUser|flagVirtualDisk|flagRequired) != 0 || le.Uint32(e[28:]) != 0:
-			return nil, formatErr(section, it.entry+24, "reserved fields of %s are not zero", it.name())
+			err = formatErr(section, it.entry+24, "reserved fields of %s are not zero", it.name())
 		case it.length == 0 && it.offset != 0:
-			return nil, formatErr(section, it.entry+16, "%s is empty but has the offset %d", it.name(), it.offset)
+			err = formatErr(section, it.entry+16, "%s is empty but has the offset %d", it.name(), it.offset)
 		case it.length > maxItemBytes:
-			return nil, formatErr(section, it.entry+20, "%s has %d bytes, at most %d are allowed", it.name(), it.length, maxItemBytes)
+			err = formatErr(section, it.entry+20, "%s has %d bytes, at most %d are allowed", it.name(), it.length, maxItemBytes)
 		case it.length != 0 && (it.offset < metaTableBytes || it.offset+it.length > reg.length):
-			return nil, formatErr(section, it.entry+16, "%s at %d, %d bytes, is not within the region's items", it.name(), it.offset, it.length)
+			err = formatErr(section, it.entry+16, "%s at %d, %d bytes, is not within the region's items", it.name(), it.offset, it.length)
 		case it.flags&flagRequired != 0 && !it.known():
-			return nil, formatErr(section, it.entry, "%s is required but unknown", it.name())
+			err = formatErr(section, it.entry, "%s is required but unknown", it.name())
+		}
+		if err != nil {
+			if err := found(err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		seen[k] = true
 		items = append(items, it)
 	}
-	return items, itemsOverlap(items)
+	return items, itemsOverlap(items, found)
 }
 
 func (it item) known() bool {
@@ -143,45 +153,55 @@ func (it item) known() bool {
 	return false
 }
 
-func itemsOverlap(items []item) error {
+func itemsOverlap(items []item, found report) error {
 	s := slices.Clone(items)
 	slices.SortStableFunc(s, func(a, b item) int { return cmp.Compare(a.offset, b.offset) })
 	for i := 1; i < len(s); i++ {
 		if prev := s[i-1]; prev.length != 0 && s[i].offset < prev.offset+prev.length {
-			return formatErr("metadata table", s[i].entry, "%s overlaps %s", s[i].name(), prev.name())
+			if err := found(formatErr("metadata table", s[i].entry, "%s overlaps %s", s[i].name(), prev.name())); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// readMetadata reads the metadata region reg.
-func readMetadata(r io.ReaderAt, reg region) (metadata, error) {
+// readMetadata reads the metadata region reg. What it returns without an error is
+// consistent enough to find blocks by, even if something was found.
+func readMetadata(r io.ReaderAt, reg region, found report) (metadata, error) {
 	m := metadata{region: reg}
 	b := make([]byte, metaTableBytes)
 	if _, err := r.ReadAt(b, reg.offset); err != nil {
 		return m, formatErr("metadata table", reg.offset, "unreadable: %v", err)
 	}
 	var err error
-	if m.items, err = parseMetadataTable(b, reg); err != nil {
+	if m.items, err = parseMetadataTable(b, reg, found); err != nil {
 		return m, err
 	}
 	for _, k := range knownItems {
 		it, ok := m.find(k.id)
 		if !ok {
 			if k.must {
-				return m, formatErr("metadata table", reg.offset, "the %s is missing", k.name)
+				if err := found(formatErr("metadata table", reg.offset, "the %s is missing", k.name)); err != nil {
+					return m, err
+				}
 			}
 			continue
 		}
 		if k.length != 0 && it.length != k.length {
-			return m, formatErr(k.name, it.entry+20, "%d bytes, not %d", it.length, k.length)
+			if err := found(formatErr(k.name, it.entry+20, "%d bytes, not %d", it.length, k.length)); err != nil {
+				return m, err
+			}
+			continue
 		}
 		v := make([]byte, it.length)
 		if _, err := r.ReadAt(v, reg.offset+it.offset); len(v) != 0 && err != nil {
 			return m, formatErr(k.name, reg.offset+it.offset, "unreadable: %v", err)
 		}
 		if err := m.set(it, v); err != nil {
-			return m, err
+			if err := found(err); err != nil {
+				return m, err
+			}
 		}
 	}
 	return m, m.check()
@@ -239,6 +259,13 @@ func (m *metadata) set(it item, v []byte) error {
 	return nil
 }
 
+// A report decides what to do about something that breaks the format: stop with the
+// error that it returns, or go on as far as that makes sense.
+type report func(error) error
+
+// strict stops at the first finding.
+func strict(err error) error { return err }
+
 // check tells which items contradict the specification or each other.
 func (m *metadata) check() error {
 	switch {
@@ -248,6 +275,8 @@ func (m *metadata) check() error {
 		return formatErr("logical sector size", m.at(itemLogicalSector), "%d bytes, not 512 or 4096", m.logicalSector)
 	case m.physicalSector != 512 && m.physicalSector != 4096:
 		return formatErr("physical sector size", m.at(itemPhysicalSector), "%d bytes, not 512 or 4096", m.physicalSector)
+	case m.virtualSize == 0:
+		return formatErr("virtual disk size", m.at(itemVirtualSize), "not known")
 	case m.virtualSize%int64(m.logicalSector) != 0:
 		return formatErr("virtual disk size", m.at(itemVirtualSize), "%d bytes, not a multiple of the sector size %d", m.virtualSize, m.logicalSector)
 	}

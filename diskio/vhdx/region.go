@@ -40,8 +40,8 @@ func intactRegionTable(b []byte, off int64) error {
 }
 
 // parseRegionTable reads an intact copy of the region table that lies at off. All
-// entries are returned, known or not.
-func parseRegionTable(b []byte, off int64) ([]region, error) {
+// sound entries are returned, known or not.
+func parseRegionTable(b []byte, off int64, found report) ([]region, error) {
 	const section = "region table"
 	n := le.Uint32(b[8:])
 	if n > maxTableEntries {
@@ -54,15 +54,22 @@ func parseRegionTable(b []byte, off int64) ([]region, error) {
 		e := b[at:]
 		start, length := le.Uint64(e[16:]), int64(le.Uint32(e[24:]))
 		r := region{id: diskio.ID(e[:16]), offset: int64(start), length: length, required: le.Uint32(e[28:])&1 != 0}
+		var err error
 		switch {
 		case seen[r.id]:
-			return nil, formatErr(section, off+at, "%s is listed twice", r.name())
+			err = formatErr(section, off+at, "%s is listed twice", r.name())
 		case start%mib != 0 || start < headerAreaBytes || start > maxFileSize:
-			return nil, formatErr(section, off+at+16, "%s at %d: not a multiple of 1 MiB between 1 MiB and %d", r.name(), start, int64(maxFileSize))
+			err = formatErr(section, off+at+16, "%s at %d: not a multiple of 1 MiB between 1 MiB and %d", r.name(), start, int64(maxFileSize))
 		case length%mib != 0 || length == 0:
-			return nil, formatErr(section, off+at+24, "%s has %d bytes, not a multiple of 1 MiB", r.name(), length)
+			err = formatErr(section, off+at+24, "%s has %d bytes, not a multiple of 1 MiB", r.name(), length)
 		case r.required && r.id != regionBAT && r.id != regionMetadata:
-			return nil, formatErr(section, off+at, "%s is required but unknown", r.name())
+			err = formatErr(section, off+at, "%s is required but unknown", r.name())
+		}
+		if err != nil {
+			if err := found(err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		seen[r.id] = true
 		rs = append(rs, r)
@@ -85,7 +92,7 @@ func readRegions(r io.ReaderAt) ([]region, error) {
 		}
 		err := intactRegionTable(b, off)
 		if err == nil {
-			return parseRegionTable(b, off)
+			return parseRegionTable(b, off, strict)
 		}
 		if damage == nil {
 			damage = err
