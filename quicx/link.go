@@ -220,7 +220,7 @@ func (l *Link) Confirmed(ctx context.Context) error {
 	select {
 	case <-l.confirmed:
 		return nil
-	case <-l.conn.Context().Done():
+	case <-l.finished:
 		return l.Err()
 	case <-ctx.Done():
 		return wrap("wait for", l.peer, ctx.Err())
@@ -246,8 +246,8 @@ func (l *Link) AcceptStream(ctx context.Context) (*Stream, error) {
 	return &Stream{s: s, link: l}, nil
 }
 
-// Done is closed when the link has ended.
-func (l *Link) Done() <-chan struct{} { return l.conn.Context().Done() }
+// Done is closed when the link has ended, and all that belongs to it.
+func (l *Link) Done() <-chan struct{} { return l.finished }
 
 // Err returns why the link ended, and nil while it lives.
 func (l *Link) Err() error {

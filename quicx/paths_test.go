@@ -1,6 +1,7 @@
 package quicx
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"slices"
@@ -19,7 +20,7 @@ type load struct {
 	done chan error
 
 	mu      sync.Mutex
-	arrived int64
+	arrived int
 	last    time.Time
 	over    time.Time
 	gaps    []gap
@@ -39,7 +40,7 @@ func startLoad(t *testing.T, l *Listener, link *Link, pause time.Duration) *load
 	t.Helper()
 	d := &load{t: t, stop: make(chan struct{}), done: make(chan error, 1), last: time.Now()}
 	serve(l, func(s *Stream) {
-		buf := make([]byte, 64<<10)
+		buf := make([]byte, patternBytes)
 		for {
 			n, err := s.Read(buf)
 			d.receive(buf[:n])
@@ -53,12 +54,8 @@ func startLoad(t *testing.T, l *Listener, link *Link, pause time.Duration) *load
 		t.Fatal(err)
 	}
 	go func() {
-		chunk := make([]byte, loadChunk)
-		for sent := int64(0); ; sent += loadChunk {
-			for i := range chunk {
-				chunk[i] = patternAt(sent + int64(i))
-			}
-			if _, err := s.Write(chunk); err != nil {
+		for sent := 0; ; sent += loadChunk {
+			if _, err := s.Write(patternAt(sent, loadChunk)); err != nil {
 				d.done <- err
 				return
 			}
@@ -73,7 +70,22 @@ func startLoad(t *testing.T, l *Listener, link *Link, pause time.Duration) *load
 	return d
 }
 
-func patternAt(off int64) byte { return byte(off>>8) ^ byte(off) }
+const patternBytes = 64 << 10
+
+// pattern holds twice what repeats.
+var pattern = func() []byte {
+	b := make([]byte, 2*patternBytes)
+	for i := range b {
+		b[i] = byte(i>>8) ^ byte(i)
+	}
+	return b
+}()
+
+// patternAt returns n bytes of the pattern, at most 64 KiB.
+func patternAt(off, n int) []byte {
+	off %= patternBytes
+	return pattern[off : off+n]
+}
 
 func (d *load) receive(b []byte) {
 	d.mu.Lock()
@@ -81,15 +93,12 @@ func (d *load) receive(b []byte) {
 	if len(b) == 0 {
 		return
 	}
-	for i, c := range b {
-		if c != patternAt(d.arrived+int64(i)) {
-			d.t.Errorf("byte %d is wrong", d.arrived+int64(i))
-			break
-		}
+	if !bytes.Equal(b, patternAt(d.arrived, len(b))) {
+		d.t.Errorf("bytes %d to %d are wrong", d.arrived, d.arrived+len(b))
 	}
 	now := time.Now()
 	d.gaps = append(d.gaps, gap{d.last, now.Sub(d.last)})
-	d.arrived, d.last = d.arrived+int64(len(b)), now
+	d.arrived, d.last = d.arrived+len(b), now
 }
 
 // longest returns the longest gap that ended after since, a running one included.
@@ -179,7 +188,7 @@ func TestCutUnderLoad(t *testing.T) {
 		}, 400 * time.Millisecond},
 	}
 	for _, test := range tests {
-		for _, pause := range []time.Duration{2 * time.Millisecond, 20 * time.Millisecond} {
+		for _, pause := range []time.Duration{4 * time.Millisecond, 20 * time.Millisecond} {
 			t.Run(fmt.Sprintf("%s, pause %v", test.name, pause), func(t *testing.T) {
 				inWorld(t, func(t *testing.T, w *world) {
 					l, e, link := attachedWorld(t, w, 2, nil)
@@ -218,7 +227,7 @@ func TestBlackout(t *testing.T) {
 			t.Run(fmt.Sprintf("%d uplinks, %v", uplinks, dark), func(t *testing.T) {
 				inWorld(t, func(t *testing.T, w *world) {
 					l, _, link := attachedWorld(t, w, uplinks, nil)
-					d := startLoad(t, l, link, 5*time.Millisecond)
+					d := startLoad(t, l, link, 10*time.Millisecond)
 					time.Sleep(2 * time.Second)
 					w.wan.set(true, uplinkIP(0), uplinkIP(1))
 					time.Sleep(dark)
@@ -244,7 +253,7 @@ func TestBlackout(t *testing.T) {
 func TestOtherUplinkComesBack(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		l, _, link := attachedWorld(t, w, 2, nil)
-		d := startLoad(t, l, link, 5*time.Millisecond)
+		d := startLoad(t, l, link, 10*time.Millisecond)
 		time.Sleep(2 * time.Second)
 		for round := range 4 {
 			w.wan.set(true, uplinkIP(0), uplinkIP(1))
@@ -266,7 +275,7 @@ func TestOtherUplinkComesBack(t *testing.T) {
 func TestMigrateAgainAndAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		l, _, link := attachedWorld(t, w, 2, nil)
-		d := startLoad(t, l, link, 5*time.Millisecond)
+		d := startLoad(t, l, link, 10*time.Millisecond)
 		time.Sleep(time.Second)
 		began := time.Now()
 		for i := range 12 {
@@ -393,7 +402,7 @@ func TestNATRebinding(t *testing.T) {
 			return p, true
 		}
 		w.wan.mu.Unlock()
-		d := startLoad(t, l, link, 5*time.Millisecond)
+		d := startLoad(t, l, link, 40*time.Millisecond)
 		for i := range 10 {
 			time.Sleep(8 * time.Second)
 			mu.Lock()
@@ -425,7 +434,7 @@ func TestTargetRestart(t *testing.T) {
 						}
 						time.Sleep(5 * time.Second)
 					}
-					d := startLoad(t, l, link, 5*time.Millisecond)
+					d := startLoad(t, l, link, 10*time.Millisecond)
 					time.Sleep(time.Second)
 					w.kill(l)
 					time.Sleep(down)

@@ -113,8 +113,8 @@ func (w *wan) set(cut bool, ips ...string) {
 func (w *world) node(addr *net.UDPAddr) net.PacketConn {
 	link := &simnet.SimulatedLink{Latency: oneWay, UploadPacket: w.wan}
 	conn := simnet.NewBlockingSimConn(addr, link)
-	w.wan.AddNode(addr, link)
 	link.Start()
+	w.wan.AddNode(addr, link)
 	return &node{PacketConn: conn, link: link, wan: w.wan}
 }
 
