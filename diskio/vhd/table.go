@@ -1,0 +1,181 @@
+package vhd
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/bits"
+	"slices"
+
+	"wanrep/diskio"
+)
+
+const (
+	entryBytes = 4
+	// noBlock is the entry of a block that is not in the file.
+	noBlock = 0xffffffff
+	// pageEntries is how many entries are read at once; with blocks of 2 MiB a
+	// page describes 4 GiB.
+	pageEntries   = 2048
+	cachedPages   = 8
+	cachedBitmaps = 8
+)
+
+// A table is the block allocation table. It stays in the file; the pages that
+// were used last are kept.
+type table struct {
+	file    io.ReaderAt
+	offset  int64
+	entries int64
+	pages   *cache
+}
+
+func newTable(file io.ReaderAt, offset, entries int64) *table {
+	t := &table{file: file, offset: offset, entries: entries}
+	t.pages = &cache{keep: cachedPages, read: t.readPage}
+	return t
+}
+
+func (t *table) readPage(n int64) ([]byte, error) {
+	count := min(pageEntries, t.entries-n*pageEntries)
+	b := make([]byte, count*entryBytes)
+	_, err := t.file.ReadAt(b, t.offset+n*pageEntries*entryBytes)
+	return b, err
+}
+
+// sector returns block n's entry: the sector of the file where its bitmap is.
+func (t *table) sector(n int64) (uint32, error) {
+	page, err := t.pages.get(n / pageEntries)
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint32(page[n%pageEntries*entryBytes:]), nil
+}
+
+// block returns where in the file block n begins, with its bitmap. It checks the
+// entry again, since the file may have changed after it was opened.
+func (l *layer) block(n int64) (start int64, stored bool, err error) {
+	sector, err := l.table.sector(n)
+	if err != nil {
+		return 0, false, fmt.Errorf("read the block allocation table of %s: %w", diskio.Printable(l.path), err)
+	}
+	if sector == noBlock {
+		return 0, false, nil
+	}
+	start = int64(sector) * sectorSize
+	if end := start + l.bitmapBytes + l.used(n); end > l.footerAt {
+		return 0, false, l.broken("block allocation table", l.table.offset+n*entryBytes,
+			"block %d at %d to %d reaches behind the last one's place, which ends at %d", n, start, end, l.footerAt)
+	}
+	return start, true, nil
+}
+
+// used returns how many bytes of block n belong to the disk. The last block need
+// not be whole.
+func (l *layer) used(n int64) int64 {
+	return min(l.blockSize, l.size-n*l.blockSize)
+}
+
+// survey counts the blocks that are stored and refuses a table in which two
+// blocks, or a block and a structure, share space: such a disk would show one
+// block's bytes in another's place.
+func (l *layer) survey() error {
+	// Each place is a start in sectors and, below, the block's number.
+	var places []uint64
+	for n := range l.table.entries {
+		start, stored, err := l.block(n)
+		if err != nil {
+			return err
+		}
+		if stored {
+			places = append(places, uint64(start/sectorSize)<<32|uint64(n))
+			l.allocated += l.used(n)
+		}
+	}
+	if !slices.IsSorted(places) {
+		slices.Sort(places)
+	}
+	for i, p := range places {
+		n, start := int64(p&0xffffffff), int64(p>>32)*sectorSize
+		end := start + l.bitmapBytes + l.used(n)
+		other := ""
+		if s := l.structureIn(start, end); s != "" {
+			other = "the " + s
+		} else if i+1 < len(places) && end > int64(places[i+1]>>32)*sectorSize {
+			other = fmt.Sprintf("block %d", places[i+1]&0xffffffff)
+		}
+		if other != "" {
+			return l.broken("block allocation table", l.table.offset+n*entryBytes,
+				"block %d at %d to %d shares space with %s", n, start, end, other)
+		}
+	}
+	return nil
+}
+
+// structureIn returns the name of the structure that overlaps [start, end).
+func (l *layer) structureIn(start, end int64) string {
+	header := int64(l.footer.dataOffset)
+	switch {
+	case start < footerBytes:
+		return "copy of the footer"
+	case start < header+headerBytes && header < end:
+		return "dynamic disk header"
+	case start < l.table.offset+l.table.entries*entryBytes && l.table.offset < end:
+		return "block allocation table"
+	}
+	return ""
+}
+
+func (l *layer) readBitmap(n int64) ([]byte, error) {
+	start, stored, err := l.block(n)
+	if err != nil {
+		return nil, err
+	}
+	if !stored {
+		return nil, &diskio.ChangedError{Path: l.path, What: "block allocation table"}
+	}
+	b := make([]byte, l.bitmapBytes)
+	if _, err := l.read(b, start); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// bitmapRun returns whether the sector at offset within of block n is in this
+// file or in the parent, and for how many of at most limit bytes that holds.
+func (l *layer) bitmapRun(n, within, limit int64) (own bool, length int64, err error) {
+	bitmap, err := l.bitmaps.get(n)
+	if err != nil {
+		return false, 0, err
+	}
+	first := within / sectorSize
+	end := (within + limit + sectorSize - 1) / sectorSize
+	own = bit(bitmap, first)
+	next := first + 1
+	for next < end && bit(bitmap, next) == own {
+		next++
+		if next%8 == 0 {
+			next = skipEqual(bitmap, next, end, own)
+		}
+	}
+	return own, min(next*sectorSize-within, limit), nil
+}
+
+// skipEqual returns the first sector at or after next, which is a multiple of
+// 8, whose whole byte does not hold the same bit eight times.
+func skipEqual(bitmap []byte, next, end int64, own bool) int64 {
+	want := byte(0)
+	if own {
+		want = 0xff
+	}
+	for next+8 <= end && bitmap[next/8] == want {
+		next += 8
+	}
+	return next
+}
+
+// bit returns the bit of a sector. The first sector is the highest bit of the
+// first byte, unlike in VHDX.
+func bit(bitmap []byte, sector int64) bool {
+	return bits.Reverse8(bitmap[sector/8])>>(sector%8)&1 == 1
+}
