@@ -1,0 +1,75 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"wanrep/configs"
+	"wanrep/diskio/durable"
+	"wanrep/replicate/progress"
+	"wanrep/resume"
+)
+
+// offlineStatus tells what the files of an appliance tell while it does not run.
+// A source keeps nothing of its runs: where the disks stand, the target knows.
+func offlineStatus(cfg *configs.Config, now time.Time) progress.Status {
+	const because = "the appliance does not run"
+	s := progress.Status{Schema: progress.Schema, Role: cfg.Role, Name: cfg.Name, Version: readVersion().Version, Time: now}
+	for _, p := range cfg.Peers {
+		s.Links = append(s.Links, progress.Link{Peer: p.Name, State: progress.LinkIdle, Because: because})
+	}
+	for _, j := range cfg.Jobs {
+		s.Jobs = append(s.Jobs, progress.Job{Job: j.Name, Peer: j.Peer, VMs: j.VMs, Schedule: j.Schedule, State: "not scheduled", Because: because})
+		for _, vm := range j.VMs {
+			s.VMs = append(s.VMs, progress.VM{VM: vm, Job: j.Name, State: progress.NotStarted, Because: "its points are known at the target"})
+		}
+	}
+	if cfg.Role != configs.RoleTarget {
+		return s
+	}
+	points, err := listOffline(cfg.Store.Path)
+	if err != nil {
+		s.Events = append(s.Events, progress.Event{Time: now, Level: progress.Error, Text: "read the store: " + err.Error()})
+		return s
+	}
+	for _, p := range points {
+		i := slices.IndexFunc(s.VMs, func(v progress.VM) bool { return v.Source == p.Source && v.VM == p.VM })
+		if i < 0 {
+			s.VMs, i = append(s.VMs, progress.VM{Source: p.Source, VM: p.VM}), len(s.VMs)
+		}
+		addOffline(&s.VMs[i], p)
+	}
+	return s
+}
+
+// addOffline adds a point of the store to its VM. The points come in their order.
+func addOffline(v *progress.VM, p resume.Point) {
+	v.Since = p.Time
+	switch p.State {
+	case resume.StateCommitted:
+		v.State, v.Newest = progress.Committed, p.Time
+		v.Points++
+	case resume.StateDamaged:
+		v.State, v.Because = progress.Failed, "point "+p.Point+" is damaged"
+	default:
+		v.State, v.Point, v.Because = progress.Parked, p.Point, "waits for its source"
+		for _, d := range p.Disks {
+			v.Disks = append(v.Disks, progress.Disk{Disk: d.Disk, State: progress.Parked, Since: p.Time,
+				VirtualSize: d.VirtualSize, Offset: d.Durable, Durable: d.Durable, Left: -1, ETA: -1})
+		}
+	}
+}
+
+func listOffline(path string) ([]resume.Point, error) {
+	dir, err := durable.OS(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	store, err := resume.OpenReadOnly(dir, resume.Config{Format: vhdxFormat{}})
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	return store.List()
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"wanrep/configs"
+	"wanrep/diskio/durable"
+	"wanrep/quicx"
+	"wanrep/replicate"
+	"wanrep/replicate/control"
+	"wanrep/replicate/progress"
+	"wanrep/resume"
+)
+
+// A targetAppliance is the one that keeps the replicas.
+type targetAppliance struct {
+	cfg      *configs.Config
+	board    *progress.Board
+	dir      durable.FS
+	store    *resume.Store
+	listener *quicx.Listener
+	engine   *replicate.Target
+	peers    *peerBook
+	pairing  pairing
+}
+
+var _ appliance = (*targetAppliance)(nil)
+
+func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err error) {
+	identity, err := loadIdentity(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t := &targetAppliance{cfg: cfg, board: progress.NewBoard(cfg.Role, cfg.Name, readVersion().Version), peers: &peerBook{file: cfg.File}}
+	defer func() {
+		if err != nil {
+			t.Close()
+		}
+	}()
+	if t.dir, err = openStoreDir(cfg.Store.Path); err != nil {
+		return nil, err
+	}
+	if t.store, err = resume.Open(t.dir, resume.Config{Format: vhdxFormat{}, Software: softwareVersion(), Log: log}); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", cfg.Store.Path, err)
+	}
+	t.listener, err = quicx.Listen(quicx.ListenConfig{
+		Identity:    identity,
+		Address:     cfg.Listen.Address,
+		Peers:       linkPeers(cfg.Peers),
+		StateDir:    cfg.StateDir,
+		IdleTimeout: time.Duration(cfg.Link.IdleTimeout),
+		KeepAlive:   time.Duration(cfg.Link.Keepalive),
+		OnPaired:    t.paired,
+		OnEvent:     tellEvents(t.board),
+		Log:         log,
+	})
+	if isAddrInUse(err) {
+		return nil, fail(exitFailed, "another process has the port; set [listen] address to one that is free", "%w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.engine = replicate.NewTarget(replicate.TargetConfig{
+		Name: cfg.Name, Software: softwareVersion(), Store: t.store, Board: t.board, Log: log,
+	})
+	for _, p := range cfg.Peers {
+		t.board.Link(p.Name, func(*progress.Link) {})
+	}
+	return t, nil
+}
+
+// openStoreDir opens a store's directory, which is made if its parent is there: a
+// mistyped path or a file system that is not mounted should not become a store.
+func openStoreDir(path string) (durable.FS, error) {
+	dir, err := durable.OS(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeStoreDir(path); err != nil {
+			return nil, fail(exitFailed, "make the directory, or set [store] path", "make the store's directory: %w", err)
+		}
+		dir, err = durable.OS(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the store's directory: %w", err)
+	}
+	return dir, nil
+}
+
+func makeStoreDir(path string) error {
+	parent, err := durable.OS(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	if err := parent.Mkdir(filepath.Base(path), 0o750); err != nil {
+		return err
+	}
+	return parent.SyncDir(".")
+}
+
+// Serve receives what the sources send.
+func (t *targetAppliance) Serve(ctx context.Context) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	beside.Go(func() { t.board.Run(ctx) })
+	watch := newLinkWatch(t.board)
+	return t.engine.Serve(ctx, func(ctx context.Context) (replicate.Link, error) {
+		got, err := t.listener.Accept(ctx)
+		if err != nil {
+			return nil, err
+		}
+		beside.Go(func() { watch.follow(got) })
+		return quicLink{got}, nil
+	})
+}
+
+// Close ends all links and frees the store.
+func (t *targetAppliance) Close() error {
+	var errs []error
+	if t.listener != nil {
+		errs = append(errs, t.listener.Close())
+	}
+	if t.store != nil {
+		errs = append(errs, t.store.Close())
+	}
+	if t.dir != nil {
+		errs = append(errs, t.dir.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Status returns the board.
+func (t *targetAppliance) Status() progress.Status { return t.board.Status() }
+
+// Run tells that a target has no jobs.
+func (t *targetAppliance) Run(context.Context, string) (json.RawMessage, error) {
+	return nil, &control.Error{Code: control.WrongRole, Text: "a target runs no jobs", Tip: "run the job at its source"}
+}
+
+// Points lists the store.
+func (t *targetAppliance) Points(context.Context) (json.RawMessage, error) {
+	points, err := t.store.List()
+	if err != nil {
+		return nil, fmt.Errorf("list the store: %w", err)
+	}
+	if points == nil {
+		points = []resume.Point{}
+	}
+	return json.Marshal(map[string]any{"schema": "wanrep.points/1", "points": points})
+}
+
+// paired keeps a pairing before the source is told that it succeeded.
+func (t *targetAppliance) paired(p quicx.Peer) error {
+	if err := t.peers.add(configs.Peer{Name: p.Name, Pin: p.Pin}); err != nil {
+		return err
+	}
+	t.board.Link(p.Name, func(*progress.Link) {})
+	t.pairing.joined(control.Peer{Name: p.Name, Addresses: []string{}, Pin: p.Pin})
+	return nil
+}
+
+// Offer makes a one-time code.
+func (t *targetAppliance) Offer(context.Context) (control.Offer, error) {
+	code, expires := t.listener.Offer(quicx.OfferTTL)
+	o := control.Offer{Code: code, Expires: expires.UTC()}
+	t.pairing.offered(o)
+	return o, nil
+}
+
+// Joined waits until a source has used the code.
+func (t *targetAppliance) Joined(ctx context.Context, o control.Offer) (control.Peer, error) {
+	p, err := t.pairing.wait(ctx, o)
+	if ctx.Err() != nil && t.pairing.withdraw(o) {
+		t.listener.CancelOffer()
+	}
+	return p, err
+}
+
+// Peers returns the sources that may attach.
+func (t *targetAppliance) Peers(context.Context) ([]control.Peer, error) {
+	peers, err := t.peers.list()
+	return controlPeers(peers), err
+}
+
+// Remove forgets a source and ends its links.
+func (t *targetAppliance) Remove(_ context.Context, name string) error {
+	if err := t.peers.remove(name); err != nil {
+		return err
+	}
+	peers, err := t.peers.list()
+	if err != nil {
+		return err
+	}
+	return t.listener.SetPeers(linkPeers(peers))
+}
