@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"wanrep/replicate/progress"
+)
+
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+func TestJudge(t *testing.T) {
+	vm := func(age time.Duration) progress.VM {
+		return progress.VM{VM: "sql01", Job: "nightly", State: progress.Committed, Newest: noon.Add(-age)}
+	}
+	job := func(schedule, outcome string) progress.Job {
+		return progress.Job{Job: "nightly", Schedule: schedule, Outcome: outcome, Because: "disk os: gone"}
+	}
+	tests := []struct {
+		name   string
+		status progress.Status
+		limits ageLimits
+		want   health
+		text   string
+	}{
+		{name: "in time", want: healthOK, text: "1 VMs, all with points in time | 'age sql01'=3600s;7200;14400;0",
+			status: progress.Status{VMs: []progress.VM{vm(time.Hour)}, Jobs: []progress.Job{job("every 1h", progress.Committed)}}},
+		{name: "one run was missed", want: healthWarning, text: "newest point of sql01 is 2h",
+			status: progress.Status{VMs: []progress.VM{vm(2*time.Hour + time.Second)}, Jobs: []progress.Job{job("every 1h", progress.Committed)}}},
+		{name: "nothing for days", want: healthCritical, text: "newest point of sql01 is ",
+			status: progress.Status{VMs: []progress.VM{vm(97 * time.Hour)}, Jobs: []progress.Job{job("daily 22:00", progress.Committed)}}},
+		{name: "by hand, any age", want: healthOK, text: "'age sql01'=360000s;;;0",
+			status: progress.Status{VMs: []progress.VM{vm(100 * time.Hour)}, Jobs: []progress.Job{job("manual", progress.Committed)}}},
+		{name: "limits of the command", want: healthCritical, limits: ageLimits{critical: time.Minute}, text: "'age sql01'=3600s;;60;0",
+			status: progress.Status{VMs: []progress.VM{vm(time.Hour)}}},
+		{name: "no point yet", want: healthWarning, text: "sql01 has no point yet",
+			status: progress.Status{VMs: []progress.VM{{VM: "sql01"}}}},
+		{name: "the worst comes first", want: healthCritical, text: "job nightly failed: disk os: gone; line to paris lost, attempt 3 of 120 | ",
+			status: progress.Status{VMs: []progress.VM{vm(0)}, Jobs: []progress.Job{job("manual", progress.Failed)},
+				Links: []progress.Link{{Peer: "paris", State: progress.LinkRedial, Attempt: 3, Attempts: 120}}}},
+		{name: "parked", want: healthWarning, text: "job nightly is parked",
+			status: progress.Status{Jobs: []progress.Job{job("manual", progress.Parked)}}},
+		{name: "names that would break the line", want: healthWarning, text: "lyon/a/b'c has no point yet",
+			status: progress.Status{VMs: []progress.VM{{Source: "lyon", VM: "a|b'c"}}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.status.Time = noon
+			got, text := judge(tt.status, tt.limits)
+			if got != tt.want || !strings.Contains(text, tt.text) {
+				t.Errorf("got %v, %q; want %v, with %q", got, text, tt.want, tt.text)
+			}
+		})
+	}
+	if got, _ := judgeSilence(errors.New("odd")); got != healthUnknown {
+		t.Errorf("an odd answer is %v, want %v", got, healthUnknown)
+	}
+}
+
+func TestExpect(t *testing.T) {
+	s := progress.Status{
+		Time: noon,
+		Links: []progress.Link{
+			{Peer: "paris", State: progress.LinkRedial, Since: noon.Add(-time.Minute), Attempt: 3, Attempts: 120, NextDial: noon.Add(12 * time.Second)},
+			{Peer: "rome", State: progress.LinkUp},
+			{Peer: "oslo", State: progress.LinkDown},
+		},
+		VMs: []progress.VM{
+			{VM: "sql01", State: progress.Stalled, Point: "07", Disks: []progress.Disk{
+				{Disk: "os", VirtualSize: 64 << 30, Durable: 20 << 30},
+				{Disk: "data", VirtualSize: 1 << 40},
+				{Disk: "log", VirtualSize: 1 << 30, Durable: 1 << 30},
+			}},
+			{VM: "web", State: progress.Parked, Point: "01", Disks: []progress.Disk{{Disk: "os", VirtualSize: 64 << 30, Durable: 1 << 30}}},
+			{VM: "calm", State: progress.Committed, Disks: []progress.Disk{{Disk: "os", VirtualSize: 64 << 30, Durable: 64 << 30}}},
+		},
+	}
+	want := []string{
+		"The line to paris is lost since 1m00s ago: attempt 3 of 120, the next in 12s.",
+		"The line to oslo is given up; the next run tries again.",
+		"Disk os of sql01 continues at 20.0 GiB of 64.0 GiB in point 07 when the line is back.",
+		"Disk data of sql01 has not begun; all of its 1.0 TiB go into point 07 when the line is back.",
+		"Disk log of sql01 is complete in point 07.",
+		"Disk os of web continues at 1.0 GiB of 64.0 GiB in point 01 with the next run.",
+	}
+	if got := expect(s); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
