@@ -85,7 +85,11 @@ func report(cmd *cobra.Command, args []string, err error, started bool, stdout, 
 		return code
 	}
 	for _, line := range strings.Split(text, "\n") {
-		fmt.Fprintf(stderr, "wanrep: error: %s\n", line)
+		// An indented line belongs to the one above.
+		if !strings.HasPrefix(line, " ") {
+			line = "wanrep: error: " + line
+		}
+		fmt.Fprintln(stderr, line)
 	}
 	if hint != "" {
 		fmt.Fprintf(stderr, "wanrep: hint: %s\n", hint)

@@ -60,6 +60,8 @@ and goes on where it was when the line between them drops.`,
 		`  wanrep init target --dir /etc/wanrep --name dr-paris --store /srv/wanrep
   wanrep serve --config /etc/wanrep/wanrep.toml
   wanrep disk info disk.vhdx`,
+		newInitCommand(),
+		newDiskCommand(),
 		newVersionCommand(),
 	)
 	root.SilenceErrors = true

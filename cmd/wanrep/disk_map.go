@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"wanrep/diskio"
+)
+
+// mapSchema names the document of "wanrep disk map --json".
+const mapSchema = "wanrep.map/1"
+
+// A mapExtent is an element of that document.
+type mapExtent struct {
+	Start      int64   `json:"start"`
+	Length     int64   `json:"length"`
+	Kind       string  `json:"kind"` // "data", "zero" or "hole"
+	File       *string `json:"file"`
+	FileOffset *int64  `json:"file_offset"`
+}
+
+func newDiskMapCommand() *cobra.Command {
+	var image imageFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "map FILE",
+		Short: "Show which extents of a disk are stored, and where",
+		Long: `Show the extents of a disk in ascending order: "data" is stored in a file of the
+chain, "zero" is space that a file says is zeros, and "hole" is space that no file
+has anything for, which reads as zeros too.`,
+		Example: `  wanrep disk map os.vhdx
+  wanrep disk map os.vhdx --json`,
+		Args:        cobra.ExactArgs(1),
+		Annotations: withSchema(mapSchema),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			img, err := image.open(args[0])
+			if err != nil {
+				return err
+			}
+			defer img.Close()
+			out := bufio.NewWriter(cmd.OutOrStdout())
+			if asJSON {
+				err = writeMap(out, img)
+			} else {
+				err = printMap(out, img)
+			}
+			if flushed := out.Flush(); flushed != nil {
+				return flushed
+			}
+			return err
+		},
+	}
+	image.add(cmd)
+	addJSONFlag(cmd, &asJSON)
+	return cmd
+}
+
+// eachExtent goes through a disk's mappings and joins those that continue each
+// other.
+func eachExtent(img diskio.Image, each func(diskio.Mapping) error) error {
+	var run diskio.Mapping
+	for off := int64(0); ; off = run.End() {
+		m, err := img.Map(off)
+		switch {
+		case err == nil && run.Length > 0 && continues(run, m):
+			run.Length += m.Length
+			continue
+		case err != nil && err != io.EOF:
+			return err
+		}
+		if run.Length > 0 {
+			if err := each(run); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		run = m
+	}
+}
+
+func continues(run, m diskio.Mapping) bool {
+	return run.Kind == m.Kind && run.File == m.File &&
+		(m.Kind != diskio.Data || run.FileOffset+run.Length == m.FileOffset)
+}
+
+// writeMap writes the document piece by piece, since that of a large disk has
+// millions of extents. An error on the way is its last key.
+func writeMap(out *bufio.Writer, img diskio.Image) error {
+	fmt.Fprintf(out, `{"schema":%q,"virtual_size":%d,"extents":[`, mapSchema, img.Size())
+	separator := ""
+	err := eachExtent(img, func(m diskio.Mapping) error {
+		e := mapExtent{Start: m.Start, Length: m.Length, Kind: m.Kind.String()}
+		if m.File != "" {
+			e.File = &m.File
+		}
+		if m.Kind == diskio.Data {
+			e.FileOffset = &m.FileOffset
+		}
+		text, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s%s", separator, text)
+		separator = ","
+		return err
+	})
+	if err == nil {
+		_, err = fmt.Fprintln(out, `],"error":null}`)
+		return err
+	}
+	text, _ := json.Marshal(err.Error())
+	fmt.Fprintf(out, `],"error":%s}`+"\n", text)
+	return documented(exitFailed, err)
+}
+
+func printMap(out *bufio.Writer, img diskio.Image) error {
+	const line = "%16s %16s  %-4s  %s\n"
+	fmt.Fprintf(out, line, "START", "LENGTH", "KIND", "WHERE")
+	return eachExtent(img, func(m diskio.Mapping) error {
+		where := diskio.Printable(m.File)
+		if m.Kind == diskio.Data {
+			where = fmt.Sprintf("%s at %d", where, m.FileOffset)
+		}
+		_, err := fmt.Fprintf(out, line, fmt.Sprint(m.Start), fmt.Sprint(m.Length), m.Kind, where)
+		return err
+	})
+}
