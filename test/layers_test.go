@@ -107,8 +107,8 @@ const (
 // owners are the modules that one package alone may import, tests aside.
 var owners = map[string]string{quicGo: "quicx", bubbletea: "tui", toml: "configs", cobra: "cmd/wanrep"}
 
-// A source is one Go file of the module.
-type source struct {
+// A goFile is one Go file of the module.
+type goFile struct {
 	file string // from the module's root, with slashes
 	dir  string
 	test bool
@@ -275,10 +275,10 @@ func f() { file.Sync(); a.b.Sync(); os.Rename("a", "b"); store.Sync(1); wg.Wait(
 }
 
 // sources parses every Go file of the module, whatever system it is for.
-func sources(t *testing.T) []source {
+func sources(t *testing.T) []goFile {
 	t.Helper()
 	root := filepath.Join("..")
-	var all []source
+	var all []goFile
 	fset := token.NewFileSet()
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -303,7 +303,7 @@ func sources(t *testing.T) []source {
 			return err
 		}
 		file := filepath.ToSlash(rel)
-		all = append(all, source{
+		all = append(all, goFile{
 			file: file, dir: path.Dir(file), test: strings.HasSuffix(file, "_test.go"), tree: tree,
 		})
 		return nil
@@ -319,7 +319,7 @@ func sources(t *testing.T) []source {
 
 // imports returns what a file imports that is not of the standard library, whose
 // paths have no dot in their first element.
-func imports(t *testing.T, s source) (outside []string) {
+func imports(t *testing.T, s goFile) (outside []string) {
 	t.Helper()
 	for _, spec := range s.tree.Imports {
 		name, err := strconv.Unquote(spec.Path.Value)

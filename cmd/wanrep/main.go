@@ -60,8 +60,17 @@ and goes on where it was when the line between them drops.`,
 		`  wanrep init target --dir /etc/wanrep --name dr-paris --store /srv/wanrep
   wanrep serve --config /etc/wanrep/wanrep.toml
   wanrep disk info disk.vhdx`,
+		newDemoCommand(),
 		newInitCommand(),
+		newPairCommand(),
+		newServeCommand(),
+		newRunCommand(),
+		newStatusCommand(),
+		newTopCommand(),
+		newConfigCommand(),
 		newDiskCommand(),
+		newPointsCommand(),
+		newDoctorCommand(),
 		newVersionCommand(),
 	)
 	root.SilenceErrors = true
