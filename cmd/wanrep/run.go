@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"wanrep/configs"
+	"wanrep/diskio"
 	"wanrep/replicate"
 	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
@@ -194,7 +195,7 @@ func printRun(cmd *cobra.Command, raw json.RawMessage, err error, asJSON bool) e
 			what = "point " + v.Point + " " + what
 		}
 		if _, bad := fmt.Fprintf(cmd.OutOrStdout(), "%s: %s, %d disks of %s, %s sent, %s\n",
-			v.VM, what, len(v.Disks), tui.Bytes(size), tui.Bytes(sent), tui.Seconds(doc.Duration)); bad != nil {
+			v.VM, diskio.Printable(what), len(v.Disks), tui.Bytes(size), tui.Bytes(sent), tui.Seconds(doc.Duration)); bad != nil {
 			return bad
 		}
 	}

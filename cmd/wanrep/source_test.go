@@ -13,7 +13,6 @@ import (
 	"wanrep/quicx"
 	"wanrep/replicate"
 	"wanrep/replicate/control"
-	"wanrep/replicate/wire"
 )
 
 // Scripts tell by the exit code why a run failed, whether the running appliance
@@ -33,7 +32,7 @@ func TestExitCodesOfRuns(t *testing.T) {
 		{name: "runs already", err: fmt.Errorf("VM: %w", replicate.ErrRunning), want: exitFailed, hint: "wanrep top"},
 		{name: "not in the config", err: fmt.Errorf("job: %w", notPaired("paris")), want: exitNotPaired, hint: "wanrep pair offer"},
 		{name: "another key", err: link(quicx.Auth), want: exitNotPaired},
-		{name: "target full", err: &replicate.RefusedError{Code: wire.CodeFull, Text: "no space left"}, want: exitRefused, hint: "free space"},
+		{name: "target full", err: &replicate.RefusedError{Code: "full", Text: "no space left"}, want: exitRefused, hint: "free space"},
 		{name: "target busy", err: link(quicx.Refused), want: exitRefused},
 		{name: "no answer", err: link(quicx.Dropped), want: exitPeerUnreachable},
 		{name: "interrupted", err: replicate.ErrInterrupted, want: exitInterrupted, hint: "the next run"},

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"wanrep/diskio"
 	"wanrep/replicate/progress"
 	"wanrep/tui"
 )
@@ -119,7 +120,7 @@ func printStatus(cmd *cobra.Command, status progress.Status) error {
 		if i == 0 {
 			fmt.Fprintln(out)
 		}
-		if _, err := fmt.Fprintln(out, text); err != nil {
+		if _, err := fmt.Fprintln(out, diskio.Printable(text)); err != nil {
 			return err
 		}
 	}

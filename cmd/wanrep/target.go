@@ -155,7 +155,7 @@ func (t *targetAppliance) Points(context.Context) (json.RawMessage, error) {
 	if points == nil {
 		points = []resume.Point{}
 	}
-	return json.Marshal(map[string]any{"schema": "wanrep.points/1", "points": points})
+	return json.Marshal(pointsDocument{pointsSchema, points})
 }
 
 // paired keeps a pairing before the source is told that it succeeded.
