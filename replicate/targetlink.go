@@ -54,7 +54,7 @@ func (t *Target) serveLink(stop context.Context, link Link) {
 	link.Close(code, reason)
 	streams.Wait()
 	if err != nil && !errors.Is(err, io.EOF) {
-		l.log.Info("link ended", "err", err)
+		l.log.Debug("link ended", "err", err)
 	}
 }
 
@@ -272,7 +272,6 @@ func (l *targetLink) commit(m *wire.Commit) (any, error) {
 	l.closePoint(progress.Committed, "")
 	l.target.keep(vmKey{l.link.Peer(), p.vm}, manifest.Committed)
 	l.target.cfg.Board.Event(progress.Event{Level: progress.Info, Peer: l.link.Peer(), VM: p.vm, Text: "point " + manifest.Point + " committed"})
-	l.log.Info("point committed", "vm", p.vm, "point", manifest.Point)
 	return &wire.Committed{}, nil
 }
 
