@@ -58,6 +58,8 @@ type Stats struct {
 	// LongestStall is the longest time nothing was heard while the peer owed an
 	// answer.
 	LongestStall time.Duration
+	// Heard is when the peer was last heard; zero at a target.
+	Heard time.Time
 	// Handshake is how long it took from dialing to being accepted.
 	Handshake time.Duration
 	// Resumed: the TLS session was resumed. Used0RTT: data was sent with the
@@ -307,6 +309,8 @@ func (l *Link) Stats() Stats {
 	}
 	if l.endpoint == nil {
 		s.Remote = l.conn.RemoteAddr().String()
+	} else if heard := l.path.heardAt.Load(); heard > 0 {
+		s.Heard = time.Unix(0, heard)
 	}
 	return s
 }

@@ -62,6 +62,9 @@ type attacher struct {
 	// it is confirmed.
 	totals progress.LinkTotals
 	live   *quicx.Link
+	// heard is when the peer was last heard on a link that ended. The silence from
+	// then until the next link is a stall too.
+	heard time.Time
 }
 
 func newAttacher(peer string, board *progress.Board, fresh func(on func(quicx.Attempt)) *quicx.Redialer) *attacher {
@@ -164,13 +167,17 @@ func (a *attacher) began(got *quicx.Link) {
 	if a.attached {
 		a.totals.Reattaches++
 	}
+	if !a.heard.IsZero() {
+		a.totals.LongestStall = max(a.totals.LongestStall, time.Since(a.heard).Seconds())
+	}
 	a.attached, a.live = true, got
 }
 
 func (a *attacher) ended() {
 	a.mu.Lock()
 	if a.live != nil {
-		a.totals = add(a.totals, a.live.Stats())
+		stats := a.live.Stats()
+		a.totals, a.heard = add(a.totals, stats), stats.Heard
 		a.live = nil
 	}
 	totals := a.totals
