@@ -8,6 +8,7 @@ import (
 	"path"
 	"testing"
 
+	"wanrep/diskio/durable"
 	"wanrep/diskio/durable/crashfs"
 	"wanrep/resume"
 )
@@ -35,8 +36,8 @@ func dirOf(fsys *crashfs.FS, dir string) string {
 	return list[0].Name()
 }
 
-// flip changes one byte of a file.
-func flip(fsys *crashfs.FS, name string, at int64) error {
+// flip changes bits of one byte of a file.
+func flip(fsys *crashfs.FS, name string, at int64, bits byte) error {
 	f, err := fsys.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -45,7 +46,7 @@ func flip(fsys *crashfs.FS, name string, at int64) error {
 	if _, err := f.ReadAt(b, at); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	b[0] ^= 1 << (at % 8)
+	b[0] ^= bits
 	_, err = f.WriteAt(b, at)
 	return errors.Join(err, f.Close())
 }
@@ -58,28 +59,28 @@ func tryFlip(wrap wrapper, k int) error {
 		return err
 	}
 	for at := int64(k-1) * 512; at < int64(k)*512; at++ {
-		fsys := clean.Crash(1)
-		if err := flip(fsys, journal, at); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		s, err := resume.Open(wrap(fsys), p.config())
-		if err != nil {
-			return fmt.Errorf("byte %d: %w", at, err)
-		}
-		if err := p.notForward(s); err != nil {
-			return fmt.Errorf("byte %d: %w", at, err)
-		}
-		if err := s.Close(); err != nil {
-			return err
+		for _, bits := range []byte{1, 1 << (at % 8), 0xff} {
+			fsys := clean.Crash(1)
+			if err := flip(fsys, journal, at, bits); err == io.EOF {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if err := p.notForward(wrap(fsys)); err != nil {
+				return fmt.Errorf("byte %d changed by %08b: %w", at, bits, err)
+			}
 		}
 	}
 	return nil
 }
 
 // notForward checks that no disk is further than the source was told.
-func (p *player) notForward(s *resume.Store) error {
+func (p *player) notForward(fsys durable.FS) error {
+	s, err := resume.Open(fsys, p.config())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
 	pos, err := s.Position(source, vmName)
 	if errors.Is(err, resume.ErrNoPart) {
 		return nil

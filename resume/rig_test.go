@@ -76,14 +76,10 @@ type phase struct {
 
 var phases = []phase{
 	{disks: []snapshot{
-		newSnapshot("os", "ab.cd", 1536), newSnapshot("Data", "xx..yz", block), newSnapshot("tmp", "t", block),
+		newSnapshot("os", "ab.c", 1536), newSnapshot("Data", "x..z", block), newSnapshot("tmp", "t", block),
 	}, blocks: 7},
-	{disks: []snapshot{
-		newSnapshot("os", "ab.cd", 1536), newSnapshot("Data", "x.wwy", block),
-	}, commit: true},
-	{disks: []snapshot{
-		newSnapshot("os", "qb.", 512), newSnapshot("Data", "x.wwy", block),
-	}, commit: true},
+	{disks: []snapshot{newSnapshot("os", "ab.c", 1536), newSnapshot("Data", "x.w", block)}, commit: true},
+	{disks: []snapshot{newSnapshot("os", "qb", 512), newSnapshot("Data", "x.w", block)}, commit: true},
 }
 
 // A player is the source. It survives the target's crashes.

@@ -179,7 +179,7 @@ func TestDamagedPartStartsAgain(t *testing.T) {
 		damage func(*crashfs.FS) error
 	}{
 		{"data file gone", func(f *crashfs.FS) error { return f.Remove(dir + "os.img") }},
-		{"data file not of the format", func(f *crashfs.FS) error { return flip(f, dir+"os.img", 3) }},
+		{"data file not of the format", func(f *crashfs.FS) error { return flip(f, dir+"os.img", 3, 8) }},
 		{"digests gone", func(f *crashfs.FS) error { return f.Remove(dir + "os.digests") }},
 		{"digests short", func(f *crashfs.FS) error {
 			h, err := f.OpenFile(dir+"os.digests", os.O_RDWR, 0)
@@ -188,8 +188,8 @@ func TestDamagedPartStartsAgain(t *testing.T) {
 			}
 			return errors.Join(h.Truncate(64+40), h.Close())
 		}},
-		{"head of the digests", func(f *crashfs.FS) error { return flip(f, dir+"os.digests", 20) }},
-		{"a digest", func(f *crashfs.FS) error { return flip(f, dir+"os.digests", 64+39) }},
+		{"head of the digests", func(f *crashfs.FS) error { return flip(f, dir+"os.digests", 20, 1) }},
+		{"a digest", func(f *crashfs.FS) error { return flip(f, dir+"os.digests", 64+39, 0x80) }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
