@@ -34,8 +34,7 @@ func crashAt(format resume.Format, wrap wrapper, k int, seeds uint64) error {
 			return fmt.Errorf("power cut at operation %d, seed %d: %w", k, seed, err)
 		}
 	}
-	fsys.Kill()
-	if err := killed(p.clone(), wrap, fsys, uint64(k)); err != nil {
+	if err := killed(format, wrap, k); err != nil {
 		return fmt.Errorf("killed at operation %d: %w", k, err)
 	}
 	return nil
@@ -81,16 +80,49 @@ func after(p *player, wrap wrapper, left *crashfs.FS, seed uint64) error {
 	return p.toTheEnd(wrap, left, seed)
 }
 
-// killed goes on in the file system of a process that was killed, and then cuts the
-// power: what the first process did not sync the second has to.
-func killed(p *player, wrap wrapper, fsys *crashfs.FS, seed uint64) error {
+// killed goes on in the file system of a process that was killed at operation k,
+// and then cuts the power: what the first process did not sync the second has to.
+// The power is cut during its recovery too.
+func killed(format resume.Format, wrap wrapper, k int) error {
+	fsys, p := playAndKill(format, wrap, k)
+	recovery := []int{}
+	fsys.Trace(func(op crashfs.Op) {
+		if op.Changes {
+			recovery = append(recovery, op.N)
+		}
+	})
 	if err := p.reopen(wrap(fsys)); err != nil {
 		return err
 	}
-	if err := p.clone().reopen(wrap(fsys.Crash(seed))); err != nil {
+	fsys.Trace(nil)
+	if err := p.clone().reopen(wrap(fsys.Crash(uint64(k)))); err != nil {
 		return fmt.Errorf("then the power was cut: %w", err)
 	}
-	return p.toTheEnd(wrap, fsys, seed)
+	if err := p.toTheEnd(wrap, fsys, uint64(k)); err != nil {
+		return err
+	}
+	for _, j := range recovery {
+		fsys, p := playAndKill(format, wrap, k)
+		fsys.Inject(crashfs.Fault{At: j, Kind: crashfs.Crash})
+		if err := p.reopen(wrap(fsys)); isViolation(err) {
+			return fmt.Errorf("recovery cut at operation %d: %w", j, err)
+		}
+		for seed := range uint64(4) {
+			if err := p.clone().reopen(wrap(fsys.Crash(mix(seed, j)))); err != nil {
+				return fmt.Errorf("recovery cut at operation %d, seed %d: %w", j, seed, err)
+			}
+		}
+	}
+	return nil
+}
+
+func playAndKill(format resume.Format, wrap wrapper, k int) (*crashfs.FS, *player) {
+	fsys := crashfs.New()
+	fsys.Inject(crashfs.Fault{At: k, Kind: crashfs.Crash})
+	p := newPlayer(format)
+	_ = p.play(wrap(fsys)) // crashAt has looked at the error
+	fsys.Kill()
+	return fsys, p
 }
 
 // reopen opens the store, checks and closes it.
