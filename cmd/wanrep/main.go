@@ -100,6 +100,7 @@ func newGroup(use, short, long, example string, commands ...*cobra.Command) *cob
 	}
 	// Cobra looks for similar names only within this distance.
 	group.SuggestionsMinimumDistance = 2
+	group.DisableFlagsInUseLine = true
 	group.AddCommand(commands...)
 	return group
 }
