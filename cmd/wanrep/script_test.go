@@ -218,8 +218,8 @@ var documents = map[string]func() any{
 
 // json SCHEMA [KEY[.KEY…]=VALUE]… checks that stdout is one document of that
 // schema and no more, without keys that it should not have, and its values. Null
-// is written null, and elements of arrays are counted from 0. "! json" expects the document
-// of a failure.
+// is written null, and elements of arrays are counted from 0. "! json" expects the
+// document of a failure.
 func scriptJSON(ts *testscript.TestScript, failed bool, args []string) {
 	out := []byte(ts.ReadFile("stdout"))
 	document := documents[args[0]]
