@@ -80,16 +80,20 @@ func mergeCut(t *testing.T, files memoryFiles, parent, child string, merged, top
 	untouched := files[parent]
 	childGUID := guidOf(t, files, child)
 	r := rand.New(rand.NewPCG(9, 22))
-	died := true
-	for k := 0; died; k++ {
+	more := true
+	for k := 0; more; k++ {
 		p := newCrashFile()
 		p.now, p.synced = untouched.now.clone(), untouched.now.clone()
 		files[parent] = p
-		for _, cut := range []int{k, r.IntN(k + 1)} {
+		for i, cut := range []int{k, r.IntN(k + 1)} {
 			p.cutAfter = cut
 			err := Merge(context.Background(), files[child], p)
-			if _, died = err.(crashed); !died && err != nil {
+			_, died := err.(crashed)
+			if err != nil && !died {
 				t.Fatal(err)
+			}
+			if i == 0 {
+				more = died // or k is behind the last operation
 			}
 			p.crash(r)
 			if guidOf(t, files, parent) == childGUID {
