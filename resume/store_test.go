@@ -132,6 +132,9 @@ func TestFinishWithAnotherRoot(t *testing.T) {
 	must(t, part.Disks()[0].Write(0, disk.content))
 	must(t, part.Disks()[0].Finish(disk.root))
 	must(t, part.Disks()[0].Finish(disk.root))
+	if durable, err := part.Disks()[0].Sync(); err != nil || durable != disk.spec.Size {
+		t.Errorf("sync of a complete disk: %d, %v", durable, err)
+	}
 	_, err = part.Commit()
 	must(t, err)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 
 	"wanrep/diskio"
@@ -121,7 +122,7 @@ func (v *verifier) checkDigests() bool {
 }
 
 func (v *verifier) withDigests(use func(*digestsReader) error) error {
-	f, err := v.store.fsys.OpenFile(path.Join(v.dir, v.disk.DigestsFile), 0, 0)
+	f, err := v.store.fsys.OpenFile(path.Join(v.dir, v.disk.DigestsFile), os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
