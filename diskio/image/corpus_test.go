@@ -134,6 +134,9 @@ func checkEverywhere(t *testing.T, path string, e corpusEntry) {
 	if got := sum(t, img); got != e.sha256 {
 		t.Fatalf("content %s, want %s", got, e.sha256)
 	}
+	if problems, err := Check(path); err != nil || len(problems) > 0 {
+		t.Errorf("check says %v, %v", problems, err)
+	}
 	for _, format := range []string{VHDX, VHD, Raw} {
 		out := filepath.Join(t.TempDir(), "copy."+format)
 		if err := Convert(t.Context(), img, out, format); err != nil {
