@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path"
 	"strings"
 
 	"wanrep/diskio/durable"
@@ -132,6 +133,66 @@ func (p *player) checkPoint(s *resume.Store, point resume.Point, n int) error {
 		}
 		if !bytes.Equal(got, w.content) {
 			return broken("disk %s of point %s differs from the source's", w.spec.Name, point.Point)
+		}
+	}
+	return nil
+}
+
+// visible checks that acknowledged points are to be seen before any recovery.
+func (p *player) visible(fsys durable.FS) error {
+	acked := 0
+	for _, ph := range phases[:p.phase] {
+		if ph.commit {
+			acked++
+		}
+	}
+	if acked == 0 {
+		return nil
+	}
+	s, err := resume.OpenReadOnly(fsys, p.config())
+	if err != nil {
+		return broken("%d commits were acknowledged: %v", acked, err)
+	}
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, point := range list {
+		if point.State == resume.StateCommitted {
+			acked--
+		}
+	}
+	if acked > 0 {
+		return broken("%d acknowledged points are not visible", acked)
+	}
+	return nil
+}
+
+// tidy checks that points hold their files and nothing else.
+func (p *player) tidy(fsys durable.FS) error {
+	s, err := resume.OpenReadOnly(fsys, p.config())
+	if err != nil {
+		return err
+	}
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, point := range list {
+		if point.State != resume.StateCommitted {
+			continue
+		}
+		m, err := s.Manifest(point)
+		if err != nil {
+			return err
+		}
+		dir := path.Join(source, vmDirName, "points", m.Point)
+		entries, err := fsys.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		if len(entries) != 1+2*len(m.Disks) {
+			return broken("%s holds %v", dir, entries)
 		}
 	}
 	return nil

@@ -52,6 +52,9 @@ func mix(n uint64, k int) uint64 {
 // after recovers what a crash left, cutting the power during the recovery too, and
 // plays to the end.
 func after(p *player, wrap wrapper, left *crashfs.FS, seed uint64) error {
+	if err := p.visible(left); err != nil {
+		return err
+	}
 	again := left.Crash(1) // nothing is open or unsynced: the same once more
 	changes := 0
 	again.Trace(func(op crashfs.Op) {
@@ -131,7 +134,7 @@ func (p *player) reopen(fsys durable.FS) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.check(s), s.Close())
+	return errors.Join(p.check(s), s.Close(), p.tidy(fsys))
 }
 
 // toTheEnd plays to the end without faults and then loses what is not synced.

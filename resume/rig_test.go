@@ -23,6 +23,8 @@ const (
 	block  = diskio.BlockBytes
 	source = "lyon"
 	vmName = "SQL 01"
+	// vmDirName is what stands for vmName on disk.
+	vmDirName = "sql-01~8ccfa9363d3d2216756f320df90ba702"
 )
 
 // A snapshot is one disk held still at the source.
