@@ -94,7 +94,7 @@ func (a *addressed) load() (*configs.Config, error) {
 	if err == nil {
 		return cfg, nil
 	}
-	hint := "wanrep config check looks at a config; configs/source.toml and target.toml show every key"
+	hint := `"wanrep config show --defaults source" (or target) prints every key with its default`
 	if errors.Is(err, fs.ErrNotExist) {
 		hint = "name the file with --config, or make one with wanrep init"
 	}

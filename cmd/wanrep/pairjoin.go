@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -151,37 +152,43 @@ func readCode(cmd *cobra.Command, file string) (string, error) {
 	return line, nil
 }
 
+// askCode asks on the terminal, whose echo is off before the question is there.
 func askCode(cmd *cobra.Command) (string, error) {
 	f, ok := cmd.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return "", fail(exitUsage, `write it to a file and name that with --code-file, or pipe it in with --code-file -`, "there is no terminal to ask for the code on")
 	}
-	fmt.Fprint(cmd.ErrOrStderr(), "code: ")
-	type answer struct {
-		code []byte
-		err  error
-	}
-	state, err := term.GetState(int(f.Fd()))
+	before, err := term.MakeRaw(int(f.Fd()))
 	if err != nil {
-		return "", fmt.Errorf("read the code: %w", err)
+		return "", fmt.Errorf("ask for the code: %w", err)
+	}
+	defer term.Restore(int(f.Fd()), before)
+	screen := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{f, cmd.ErrOrStderr()}, "")
+	type answer struct {
+		code string
+		err  error
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		code, err := term.ReadPassword(int(f.Fd()))
+		code, err := screen.ReadPassword("code: ")
 		answers <- answer{code, err}
 	}()
 	select {
 	case a := <-answers:
-		fmt.Fprintln(cmd.ErrOrStderr())
+		if a.err == io.EOF { // ctrl-c, which is only a character now, or ctrl-d
+			fmt.Fprint(cmd.ErrOrStderr(), "\r\n")
+			return "", context.Canceled
+		}
 		if a.err != nil {
 			return "", fmt.Errorf("read the code: %w", a.err)
 		}
-		return strings.TrimSpace(string(a.code)), nil
+		return strings.TrimSpace(a.code), nil
 	case <-cmd.Context().Done():
-		// The read goes on until the process ends; the terminal shows what is
-		// typed again.
-		_ = term.Restore(int(f.Fd()), state)
-		fmt.Fprintln(cmd.ErrOrStderr())
+		// The read goes on until the process ends.
+		fmt.Fprint(cmd.ErrOrStderr(), "\r\n")
 		return "", cmd.Context().Err()
 	}
 }
