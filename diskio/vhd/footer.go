@@ -132,10 +132,6 @@ type geometry struct {
 	heads, sectors uint8
 }
 
-func (g geometry) bytes() int64 {
-	return int64(g.cylinders) * int64(g.heads) * int64(g.sectors) * sectorSize
-}
-
 // geometryOf computes the geometry of a disk of n sectors as the
 // specification's appendix does. It never says more than the disk has.
 func geometryOf(n int64) geometry {

@@ -243,10 +243,10 @@ func hugeDisk(t *testing.T, n int64, sector func(block int64) uint32) string {
 // strideSectors is how many sectors a block and its bitmap take.
 const strideSectors = smallBlock/sectorSize + 1
 
-// The largest table there is, full and in the worst order, is looked at in a
-// short time and little memory.
-func TestLargestTable(t *testing.T) {
-	const n = maxBlocks - 20_000 // all of them would not fit below 2 TiB
+// A large table, full and in the worst order, is looked at in a short time and
+// little memory.
+func TestLargeTable(t *testing.T) {
+	const n = 2*surveyPlaces + 1000 // three windows
 	path := hugeDisk(t, n, func(block int64) uint32 { return uint32((n-block)*strideSectors + 1<<16) })
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -258,10 +258,10 @@ func TestLargestTable(t *testing.T) {
 	if got := img.Info().Allocated; got != n*smallBlock {
 		t.Errorf("%d bytes are stored, want all", got)
 	}
-	if total := after.TotalAlloc - before.TotalAlloc; total > 200<<20 {
+	if total := after.TotalAlloc - before.TotalAlloc; total > 64<<20 {
 		t.Errorf("it took %d MiB of memory, one thing after the other", total>>20)
 	}
-	if took > 10*time.Second {
+	if took > 30*time.Second {
 		t.Errorf("it took %v", took)
 	}
 }

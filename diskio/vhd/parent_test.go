@@ -3,10 +3,12 @@ package vhd
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"wanrep/diskio"
@@ -51,6 +53,26 @@ func TestChain(t *testing.T) {
 			t.Errorf("%s: %+v, want parent %q", path, info, wantParent)
 		}
 	}
+}
+
+func TestReadersDoNotDisturbEachOther(t *testing.T) {
+	paths, contents := chain(t)
+	img, want := openDisk(t, paths[2]), contents[2]
+	var wg sync.WaitGroup
+	for g := range uint64(4) {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(g, 0))
+			p := make([]byte, 10_000)
+			for range 300 {
+				off := r.IntN(len(want) - len(p))
+				if _, err := img.ReadAt(p, int64(off)); err != nil || !bytes.Equal(p, want[off:off+len(p)]) {
+					t.Errorf("at %d: other content (%v)", off, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // 7zz reads differencing VHDs rightly; qemu ignores their parents.
