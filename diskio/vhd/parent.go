@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -139,10 +140,8 @@ func places(allowed, paths []string) []place {
 		if !isName(name) {
 			return
 		}
-		for _, old := range list {
-			if old == p {
-				return
-			}
+		if slices.Contains(list, p) {
+			return
 		}
 		list = append(list, p)
 	}
