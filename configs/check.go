@@ -176,8 +176,13 @@ func (d *document) checkPeers(c *Config) {
 func (d *document) checkAddress(at, address string, needsHost bool) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		hint := ""
-		if !strings.Contains(address, ":") && address != "" {
+		hint := `write "host:7443"`
+		switch _, notPort := strconv.ParseUint(address, 10, 16); {
+		case notPort == nil && needsHost:
+			hint = fmt.Sprintf("write %q", "host:"+address)
+		case notPort == nil:
+			hint = fmt.Sprintf("write %q", ":"+address)
+		case !strings.Contains(address, ":") && address != "":
 			hint = fmt.Sprintf("write %q", address+":7443")
 		}
 		d.problem(at, hint, "%q is not an address with a port", address)

@@ -15,11 +15,16 @@ var targetExample string
 // Example returns the annotated file of a role: every key, with its default
 // commented out.
 func Example(role string) (string, error) {
+	text := ""
 	switch role {
 	case RoleSource:
-		return sourceExample, nil
+		text = sourceExample
 	case RoleTarget:
-		return targetExample, nil
+		text = targetExample
+	}
+	if text != "" {
+		// Git on Windows may have changed the line ends before the build.
+		return strings.ReplaceAll(text, "\r\n", "\n"), nil
 	}
 	return "", fmt.Errorf("%q is no role of an appliance; write %q or %q", role, RoleSource, RoleTarget)
 }

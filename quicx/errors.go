@@ -103,8 +103,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Dropped reports whether the line was lost, so that redialing may help.
 func (e *Error) Dropped() bool { return e.Class == Dropped }
 
-// wrap turns the error of a link or stream into an [*Error]. io.EOF and nil stay
-// what they are.
+// wrap turns the error of a link or stream into an [*Error], unless it is one.
 func wrap(op, peer string, err error) error {
 	if err == nil {
 		return nil

@@ -300,7 +300,9 @@ func (k *pathKeeper) retire(p *path) {
 	}
 	// It fails only for the active path.
 	_ = p.quic.Close()
-	delete(k.paths, p.out)
+	if k.paths[p.out] == p {
+		delete(k.paths, p.out)
+	}
 }
 
 // switchTo moves the link to a validated path, or resends on the one in use:

@@ -83,8 +83,12 @@ func (k *pathKeeper) hear(now time.Time, owed, rtt time.Duration) {
 	case doubted:
 		k.sayTook(EventRevived, fmt.Sprintf("%s answers again after %s", to.Name, short(owed)), owed)
 	}
-	if planned != nil {
+	switch {
+	case planned == nil:
+	case planned.to == to:
 		planned.done <- nil
+	default:
+		planned.done <- fmt.Errorf("no answer over %s, the link is on %s", planned.to.Name, to.Name)
 	}
 }
 

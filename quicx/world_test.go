@@ -75,6 +75,7 @@ type wan struct {
 	mu    sync.Mutex
 	cut   map[string]bool
 	fail  map[string]bool // sending from here fails
+	deaf  map[string]bool // what is sent to here is lost
 	tap   func(simnet.Packet)
 	alter func(simnet.Packet) (simnet.Packet, bool)
 }
@@ -82,7 +83,7 @@ type wan struct {
 func (w *wan) SendPacket(p simnet.Packet) error {
 	w.mu.Lock()
 	from, to := p.From.(*net.UDPAddr).IP.String(), p.To.(*net.UDPAddr).IP.String()
-	drop := w.cut[from] || w.cut[to]
+	drop := w.cut[from] || w.cut[to] || w.deaf[to]
 	tap, alter := w.tap, w.alter
 	w.mu.Unlock()
 	if tap != nil {

@@ -39,7 +39,7 @@ type openPoint struct {
 
 // acceptDisks accepts disk streams until the link ends.
 func (l *targetLink) acceptDisks(ctx context.Context, streams *sync.WaitGroup) {
-	places := make(chan struct{}, wire.MaxDisks)
+	places := make(chan struct{}, MaxStreams)
 	for {
 		stream, err := l.link.AcceptStream(ctx)
 		if err != nil {

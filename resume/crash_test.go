@@ -34,25 +34,27 @@ func crashAt(format resume.Format, wrap wrapper, k int, seeds uint64) error {
 			return fmt.Errorf("power cut at operation %d, seed %d: %w", k, seed, err)
 		}
 	}
-	fsys.Kill()
-	if err := killed(p.clone(), wrap, fsys, uint64(k)); err != nil {
+	if err := killed(format, wrap, k); err != nil {
 		return fmt.Errorf("killed at operation %d: %w", k, err)
 	}
 	return nil
 }
 
-// mix returns the n-th seed for operation k: to lose all, to keep all, and then
-// other mixes for each k.
+// mix returns the n-th seed for operation k: to lose all, and then other mixes for
+// each k. A killed process has kept all.
 func mix(n uint64, k int) uint64 {
-	if n < 2 {
-		return n
+	if n == 0 {
+		return 0
 	}
-	return n + uint64(k)*7
+	return n + 1 + uint64(k)*7
 }
 
 // after recovers what a crash left, cutting the power during the recovery too, and
 // plays to the end.
 func after(p *player, wrap wrapper, left *crashfs.FS, seed uint64) error {
+	if err := p.visible(left); err != nil {
+		return err
+	}
 	again := left.Crash(1) // nothing is open or unsynced: the same once more
 	changes := 0
 	again.Trace(func(op crashfs.Op) {
@@ -81,16 +83,49 @@ func after(p *player, wrap wrapper, left *crashfs.FS, seed uint64) error {
 	return p.toTheEnd(wrap, left, seed)
 }
 
-// killed goes on in the file system of a process that was killed, and then cuts the
-// power: what the first process did not sync the second has to.
-func killed(p *player, wrap wrapper, fsys *crashfs.FS, seed uint64) error {
+// killed goes on in the file system of a process that was killed at operation k,
+// and then cuts the power: what the first process did not sync the second has to.
+// The power is cut during its recovery too.
+func killed(format resume.Format, wrap wrapper, k int) error {
+	fsys, p := playAndKill(format, wrap, k)
+	recovery := []int{}
+	fsys.Trace(func(op crashfs.Op) {
+		if op.Changes {
+			recovery = append(recovery, op.N)
+		}
+	})
 	if err := p.reopen(wrap(fsys)); err != nil {
 		return err
 	}
-	if err := p.clone().reopen(wrap(fsys.Crash(seed))); err != nil {
+	fsys.Trace(nil)
+	if err := p.clone().reopen(wrap(fsys.Crash(uint64(k)))); err != nil {
 		return fmt.Errorf("then the power was cut: %w", err)
 	}
-	return p.toTheEnd(wrap, fsys, seed)
+	if err := p.toTheEnd(wrap, fsys, uint64(k)); err != nil {
+		return err
+	}
+	for _, j := range recovery {
+		fsys, p := playAndKill(format, wrap, k)
+		fsys.Inject(crashfs.Fault{At: j, Kind: crashfs.Crash})
+		if err := p.reopen(wrap(fsys)); isViolation(err) {
+			return fmt.Errorf("recovery cut at operation %d: %w", j, err)
+		}
+		for seed := range uint64(12) {
+			if err := p.clone().reopen(wrap(fsys.Crash(mix(seed, j)))); err != nil {
+				return fmt.Errorf("recovery cut at operation %d, seed %d: %w", j, seed, err)
+			}
+		}
+	}
+	return nil
+}
+
+func playAndKill(format resume.Format, wrap wrapper, k int) (*crashfs.FS, *player) {
+	fsys := crashfs.New()
+	fsys.Inject(crashfs.Fault{At: k, Kind: crashfs.Crash})
+	p := newPlayer(format)
+	_ = p.play(wrap(fsys)) // crashAt has looked at the error
+	fsys.Kill()
+	return fsys, p
 }
 
 // reopen opens the store, checks and closes it.
@@ -99,7 +134,7 @@ func (p *player) reopen(fsys durable.FS) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(p.check(s), s.Close())
+	return errors.Join(p.check(s), s.Close(), p.tidy(fsys))
 }
 
 // toTheEnd plays to the end without faults and then loses what is not synced.
@@ -167,7 +202,7 @@ func changing(ops []crashfs.Op) (ks []int) {
 }
 
 func TestCrashAtEveryOperation(t *testing.T) {
-	sweep(t, changing(record(t, plain{})), func(k int) error { return crashAt(plain{}, honest, k, 3) })
+	sweep(t, changing(record(t, plain{})), func(k int) error { return crashAt(plain{}, honest, k, 2) })
 }
 
 func TestErrorAtEveryOperation(t *testing.T) {
@@ -190,7 +225,7 @@ func TestErrorAtEveryOperation(t *testing.T) {
 			sweep(t, test.ks, func(k int) error {
 				fault := test.fault
 				fault.At = k
-				return failAt(plain{}, honest, fault, 2)
+				return failAt(plain{}, honest, fault, 1)
 			})
 		})
 	}

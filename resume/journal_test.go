@@ -23,17 +23,8 @@ func halfway() (*crashfs.FS, string, *player, error) {
 		return nil, "", nil, err
 	}
 	err = p.playPhase(s)
-	journal := path.Join("lyon", dirOf(fsys, "lyon"), "parts", p.point, "journal")
+	journal := path.Join(source, vmDirName, "parts", p.point, "journal")
 	return fsys.Crash(1), journal, p, errors.Join(err, s.Close())
-}
-
-// dirOf returns the only directory in dir.
-func dirOf(fsys *crashfs.FS, dir string) string {
-	list, err := fsys.ReadDir(dir)
-	if err != nil || len(list) != 1 {
-		panic(fmt.Sprint(list, err))
-	}
-	return list[0].Name()
 }
 
 // flip changes bits of one byte of a file.

@@ -56,6 +56,11 @@ func drawVM(t *rapid.T) (vm []snapshot) {
 
 // failed takes the error of a step: the part has to be closed then, and no more.
 func (m *model) failed(t *rapid.T, err error) {
+	if m.fsys.Crashed() {
+		m.fsys = m.fsys.Crash(rapid.Uint64().Draw(t, "seed"))
+		m.store, m.part = nil, nil
+		return
+	}
 	if !errors.Is(err, crashfs.ErrIO) {
 		t.Fatalf("unexpected error: %v", err)
 	}
@@ -227,7 +232,7 @@ func (m *model) Fault(t *rapid.T) {
 	rarely(t)
 	m.fsys.Inject(crashfs.Fault{
 		At:   m.fsys.Ops() + rapid.IntRange(1, 30).Draw(t, "operations"),
-		Kind: rapid.SampledFrom([]crashfs.Kind{crashfs.Fail, crashfs.Short, crashfs.Late}).Draw(t, "kind"),
+		Kind: rapid.SampledFrom([]crashfs.Kind{crashfs.Fail, crashfs.Short, crashfs.Late, crashfs.Crash}).Draw(t, "kind"),
 	})
 }
 

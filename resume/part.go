@@ -191,12 +191,6 @@ func (p *Part) startJournal() error {
 	s := p.store
 	j, err := startJournal(s.fsys, p.dir, p.state.clone())
 	if err != nil {
-		if old := p.vm.part; old != nil {
-			// After a crash the journal may be the old one or the new.
-			again := old.clone()
-			again.generation = p.state.generation
-			s.set(p.vm, func(v *vmState) { v.part = again })
-		}
 		return err
 	}
 	p.journal = j

@@ -43,9 +43,9 @@ func (s *Store) recover(vmDir string) (*partState, error) {
 	return part, nil
 }
 
-// recoverPart returns what the journal of a part says, or nil if there is none. It
-// may still be on its way to the disk, so it is made durable before anybody hears
-// of it.
+// recoverPart returns what the journal of a part says, or nil if there is none. Its
+// last record may still be on its way to the disk, so it is made durable before
+// anybody hears of it. The journal's name was durable before its first record.
 func (s *Store) recoverPart(dir string) (*partState, error) {
 	name := path.Join(dir, journalName)
 	state, err := readJournal(s.fsys, name)
@@ -58,13 +58,7 @@ func (s *Store) recoverPart(dir string) (*partState, error) {
 	case err != nil:
 		return nil, err
 	}
-	if err := s.syncFile(name); err != nil {
-		return nil, err
-	}
-	if err := s.ensureDir(dir); err != nil {
-		return nil, err
-	}
-	return state, s.fsys.SyncDir(dir)
+	return state, s.syncFile(name)
 }
 
 func (s *Store) syncFile(name string) error {

@@ -2,12 +2,9 @@ package resume_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +23,8 @@ const (
 	block  = diskio.BlockBytes
 	source = "lyon"
 	vmName = "SQL 01"
+	// vmDirName is what stands for vmName on disk.
+	vmDirName = "sql-01~8ccfa9363d3d2216756f320df90ba702"
 )
 
 // A snapshot is one disk held still at the source.
@@ -297,153 +296,6 @@ func (p *player) sendBlocks(d *resume.PartDisk, from snapshot, start, end int64)
 	}
 	p.told[d.Spec().Identity] = durable
 	return nil
-}
-
-// check holds the store to every promise that can be seen from outside.
-func (p *player) check(s *resume.Store) error {
-	list, err := s.List()
-	if err != nil {
-		return err
-	}
-	committed := 0
-	for _, point := range list {
-		switch point.State {
-		case resume.StateCommitted:
-			committed++
-			if err := p.checkPoint(s, point, committed); err != nil {
-				return err
-			}
-		case resume.StateDamaged:
-			return broken("point %s is damaged", point.Point)
-		}
-	}
-	acked := 0
-	for _, ph := range phases[:p.phase] {
-		if ph.commit {
-			acked++
-		}
-	}
-	if committed < acked {
-		return broken("%d points are here, %d commits were acknowledged", committed, acked)
-	}
-	if committed == acked { // else the part was committed, and we were not told
-		return p.checkPosition(s)
-	}
-	return nil
-}
-
-// checkPosition compares the position with what the target told before.
-func (p *player) checkPosition(s *resume.Store) error {
-	pos, err := s.Position(source, vmName)
-	if errors.Is(err, resume.ErrNoPart) {
-		for id, told := range p.told {
-			if told > 0 {
-				return broken("the part is gone; %d bytes of %s were acknowledged", told, id)
-			}
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if p.point != "" && pos.Point < p.point {
-		return broken("the part is of point %s; %s was begun", pos.Point, p.point)
-	}
-	if pos.Point == p.point && pos.Generation < p.generation {
-		return broken("the part has generation %d; %d was granted", pos.Generation, p.generation)
-	}
-	found := map[string]bool{}
-	for _, d := range pos.Disks {
-		id := d.Identity
-		found[id] = true
-		if d.Durable < p.told[id] {
-			return broken("disk %s can go on at %d; %d was acknowledged", id, d.Durable, p.told[id])
-		}
-		// The source goes on there, so it counts as told.
-		p.told[id] = max(p.told[id], d.Durable)
-	}
-	for id, told := range p.told {
-		if !found[id] && told > 0 && p.mustHave(id) {
-			return broken("disk %s is gone; %d was acknowledged", id, told)
-		}
-	}
-	return nil
-}
-
-// mustHave reports whether every Begin since the last that succeeded named the
-// disk: one that failed may have dropped others.
-func (p *player) mustHave(id string) bool {
-	if p.phase >= len(phases) {
-		return true
-	}
-	for _, d := range phases[p.phase].disks {
-		if d.spec.Identity == id {
-			return true
-		}
-	}
-	return false
-}
-
-// checkPoint compares the n-th committed point with what the source had.
-func (p *player) checkPoint(s *resume.Store, point resume.Point, n int) error {
-	var want []snapshot
-	for _, ph := range phases {
-		if ph.commit {
-			if n--; n == 0 {
-				want = ph.disks
-			}
-		}
-	}
-	if len(point.Disks) != len(want) {
-		return broken("point %s has %d disks, want %d", point.Point, len(point.Disks), len(want))
-	}
-	for i, w := range want {
-		if got := point.Disks[i]; got.Disk != w.spec.Name || got.Root != w.root.String() {
-			return broken("point %s has disk %s with root %s", point.Point, got.Disk, got.Root)
-		}
-		c, err := s.OpenDisk(point, w.spec.Name)
-		if err != nil {
-			// A format may keep no more of a disk's error than its text.
-			for _, fault := range []error{crashfs.ErrIO, crashfs.ErrFull, crashfs.ErrCrashed} {
-				if strings.Contains(err.Error(), fault.Error()) {
-					return err
-				}
-			}
-			return broken("disk %s of point %s: %v", w.spec.Name, point.Point, err)
-		}
-		got := make([]byte, c.Size())
-		_, err = c.ReadAt(got, 0)
-		c.Close()
-		if err != nil && err != io.EOF {
-			return err
-		}
-		if !bytes.Equal(got, w.content) {
-			return broken("disk %s of point %s differs from the source's", w.spec.Name, point.Point)
-		}
-	}
-	return nil
-}
-
-// verify runs Verify over all points.
-func (p *player) verify(fsys durable.FS) error {
-	s, err := resume.OpenReadOnly(fsys, p.config())
-	if err != nil {
-		return err
-	}
-	list, err := s.List()
-	if err != nil {
-		return err
-	}
-	var found error
-	for _, point := range list {
-		err := resume.Verify(context.Background(), s, point, func(v resume.VerifyProblem) {
-			found = broken("point %s disk %s %v: %s", v.Point, v.Disk, v.Extent, v.What)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return found
 }
 
 // record plays without faults and returns the operations.

@@ -33,6 +33,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path"
 	"strings"
 	"sync"
@@ -288,7 +289,7 @@ func (s *Store) pointDirs(dir string) ([]string, error) {
 
 // readFile reads a small file. It is damaged if it has more than limit bytes.
 func readFile(fsys durable.FS, name string, limit int64) ([]byte, error) {
-	f, err := fsys.OpenFile(name, 0, 0)
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -132,8 +132,41 @@ func TestFinishWithAnotherRoot(t *testing.T) {
 	must(t, part.Disks()[0].Write(0, disk.content))
 	must(t, part.Disks()[0].Finish(disk.root))
 	must(t, part.Disks()[0].Finish(disk.root))
+	if durable, err := part.Disks()[0].Sync(); err != nil || durable != disk.spec.Size {
+		t.Errorf("sync of a complete disk: %d, %v", durable, err)
+	}
 	_, err = part.Commit()
 	must(t, err)
+}
+
+// TestCommitThatStaysOpen: while the disk fails, nobody can say whether the point is
+// committed. Once it works again, it is.
+func TestCommitThatStaysOpen(t *testing.T) {
+	fsys := crashfs.New()
+	s := open(t, fsys)
+	disk := newSnapshot("os", "abc", block)
+	part := begin(t, s, disk)
+	must(t, part.Disks()[0].Write(0, disk.content))
+	must(t, part.Disks()[0].Finish(disk.root))
+	// 12 operations on, the manifest is there and its directory is not synced.
+	fsys.Inject(crashfs.Fault{At: fsys.Ops() + 13, Sticky: true})
+	if _, err := part.Commit(); !errors.Is(err, crashfs.ErrIO) {
+		t.Fatalf("commit: got %v, want %v", err, crashfs.ErrIO)
+	}
+	if _, err := s.Position("lyon", "sql01"); !errors.Is(err, crashfs.ErrIO) {
+		t.Errorf("position: got %v, want %v", err, crashfs.ErrIO)
+	}
+	if _, err := s.Begin("lyon", "sql01", []resume.DiskSpec{disk.spec}); !errors.Is(err, crashfs.ErrIO) {
+		t.Errorf("begin: got %v, want %v", err, crashfs.ErrIO)
+	}
+	fsys.Inject(crashfs.Fault{})
+	part = begin(t, s, disk)
+	if part.Point() != "0000000000000002" {
+		t.Errorf("the next point is %s", part.Point())
+	}
+	if p, err := s.Point("lyon", "sql01", "0000000000000001"); err != nil || p.State != resume.StateCommitted {
+		t.Errorf("the point is %+v: %v", p, err)
+	}
 }
 
 func TestReserveOfSpace(t *testing.T) {

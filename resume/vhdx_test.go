@@ -66,7 +66,7 @@ type files struct{ durable.FS }
 func (f files) Open(name string) (vhdx.Source, error) { return f.OpenFile(name, os.O_RDONLY, 0) }
 
 func TestCrashWithVHDX(t *testing.T) {
-	sweep(t, changing(record(t, vhdxFormat{})), func(k int) error { return crashAt(vhdxFormat{}, honest, k, 2) })
+	sweep(t, changing(record(t, vhdxFormat{})), func(k int) error { return crashAt(vhdxFormat{}, honest, k, 1) })
 }
 
 // TestErrorWithVHDX takes every third operation: there are many that only read.

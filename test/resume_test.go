@@ -62,13 +62,13 @@ func (r *rig) check() {
 	r.target.checkReplica(r.name, want)
 }
 
-// checkData fails if the run of a report sent more than what was not durable when
-// it began, apart from what was under way when a link was lost.
+// checkData fails if the run of a report sent more than what was not durable some
+// time before it began, apart from what was under way when a link was lost.
 func (r *rig) checkData(rep report, durable int64) {
 	r.t.Helper()
 	data, resent := rep.data()
-	if want := r.size - durable; data-resent != want {
-		r.t.Errorf("the run sent %d bytes once, want the %d that were not durable when it began", data-resent, want)
+	if most := r.size - durable; data-resent > most {
+		r.t.Errorf("the run sent %d bytes once, but only %d were not durable before it began", data-resent, most)
 	}
 	if rep.Link.Reattaches == 0 && resent != 0 {
 		r.t.Errorf("%d bytes were sent twice over one link", resent)

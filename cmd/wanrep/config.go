@@ -68,12 +68,12 @@ func checkConfig(cmd *cobra.Command, a *addressed, asJSON bool) error {
 		if !asJSON || !errors.As(err, &bad) {
 			return err
 		}
-		text := bad.Error()
-		doc.Problems, doc.Error = bad.Problems, &text
+		code, text, hint := describe(cmd, err, true)
+		doc.Problems, doc.Error, doc.Hint = bad.Problems, &text, hint
 		if err := printJSON(cmd, doc); err != nil {
 			return err
 		}
-		return documented(exitUsage, err)
+		return documented(code, err)
 	}
 	doc.OK = true
 	doc.Warnings = append(append(doc.Warnings, cfg.Warnings...), missingDisks(cfg)...)

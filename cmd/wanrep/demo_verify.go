@@ -52,7 +52,7 @@ func verifyDemo(ctx context.Context, store *resume.Store, disks []configs.Disk, 
 
 // compare reads a disk and its replica.
 func (v *demoDisk) compare(ctx context.Context, store *resume.Store, point resume.Point, path, reported string) error {
-	disk, err := image.Open(path, image.Options{AllowRaw: true})
+	disk, err := image.Open(path, image.Options{})
 	if err != nil {
 		return err
 	}

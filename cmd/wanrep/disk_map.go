@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -44,9 +46,9 @@ has anything for, which reads as zeros too.`,
 			defer img.Close()
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			if asJSON {
-				err = writeMap(out, img)
+				err = writeMap(cmd, out, img)
 			} else {
-				err = printMap(out, img)
+				err = printMap(cmd.Context(), out, img)
 			}
 			if flushed := out.Flush(); flushed != nil {
 				return flushed
@@ -61,9 +63,12 @@ has anything for, which reads as zeros too.`,
 
 // eachExtent goes through a disk's mappings and joins those that continue each
 // other.
-func eachExtent(img diskio.Image, each func(diskio.Mapping) error) error {
+func eachExtent(ctx context.Context, img diskio.Image, each func(diskio.Mapping) error) error {
 	var run diskio.Mapping
 	for off := int64(0); ; off = run.End() {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		m, err := img.Map(off)
 		switch {
 		case err == nil && run.Length > 0 && continues(run, m):
@@ -91,10 +96,10 @@ func continues(run, m diskio.Mapping) bool {
 
 // writeMap writes the document piece by piece, since that of a large disk has
 // millions of extents. An error on the way is its last key.
-func writeMap(out *bufio.Writer, img diskio.Image) error {
+func writeMap(cmd *cobra.Command, out *bufio.Writer, img diskio.Image) error {
 	fmt.Fprintf(out, `{"schema":%q,"virtual_size":%d,"extents":[`, mapSchema, img.Size())
 	separator := ""
-	err := eachExtent(img, func(m diskio.Mapping) error {
+	err := eachExtent(cmd.Context(), img, func(m diskio.Mapping) error {
 		e := mapExtent{Start: m.Start, Length: m.Length, Kind: m.Kind.String()}
 		if m.File != "" {
 			e.File = &m.File
@@ -111,18 +116,24 @@ func writeMap(out *bufio.Writer, img diskio.Image) error {
 		return err
 	})
 	if err == nil {
-		_, err = fmt.Fprintln(out, `],"error":null}`)
+		_, err = fmt.Fprintln(out, `],"error":null,"hint":""}`)
 		return err
 	}
-	text, _ := json.Marshal(err.Error())
-	fmt.Fprintf(out, `],"error":%s}`+"\n", text)
-	return documented(exitFailed, err)
+	code, text, hint := describe(cmd, err, true)
+	fmt.Fprintf(out, `],"error":%s,"hint":%s}`+"\n", quoteJSON(text), quoteJSON(hint))
+	return documented(code, errors.New(text))
 }
 
-func printMap(out *bufio.Writer, img diskio.Image) error {
+func quoteJSON(s string) []byte {
+	// A string always has a form in JSON.
+	text, _ := json.Marshal(s)
+	return text
+}
+
+func printMap(ctx context.Context, out *bufio.Writer, img diskio.Image) error {
 	const line = "%16s %16s  %-4s  %s\n"
 	fmt.Fprintf(out, line, "START", "LENGTH", "KIND", "WHERE")
-	return eachExtent(img, func(m diskio.Mapping) error {
+	return eachExtent(ctx, img, func(m diskio.Mapping) error {
 		where := diskio.Printable(m.File)
 		if m.Kind == diskio.Data {
 			where = fmt.Sprintf("%s at %d", where, m.FileOffset)

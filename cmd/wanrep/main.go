@@ -18,6 +18,9 @@ import (
 )
 
 func main() {
+	// quic-go would print its warning about small socket buffers into the
+	// terminal UI; wanrep doctor tells of them, with the command that helps.
+	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	// The first signal asks the command to end; after it the signals have their
 	// usual effect again, so that a second one ends a command that hangs.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -100,6 +103,7 @@ func newGroup(use, short, long, example string, commands ...*cobra.Command) *cob
 	}
 	// Cobra looks for similar names only within this distance.
 	group.SuggestionsMinimumDistance = 2
+	group.DisableFlagsInUseLine = true
 	group.AddCommand(commands...)
 	return group
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -60,24 +61,16 @@ their content with the digests and the roots of their manifests. The exit code i
 			if err != nil {
 				return err
 			}
-			if len(points) > 0 || q != (pointQuery{}) {
-				if points, err = q.find(points, false); err != nil {
-					return err
-				}
-			}
-			doc, err := verifyPoints(cmd, store, points, !asJSON)
-			if err == nil || !asJSON {
-				if asJSON {
-					return printJSON(cmd, doc)
-				}
+			// A store without any point has none that differs.
+			found, err := q.find(points, false)
+			if err != nil && q != (pointQuery{}) {
 				return err
 			}
-			text := err.Error()
-			doc.Error = &text
-			if err := printJSON(cmd, doc); err != nil {
+			doc, err := verifyPoints(cmd, store, found, !asJSON)
+			if !asJSON {
 				return err
 			}
-			return documented(exitFailed, err)
+			return printVerifyDocument(cmd, doc, err)
 		},
 	}
 	f.add(cmd)
@@ -86,19 +79,38 @@ their content with the digests and the roots of their manifests. The exit code i
 	return cmd
 }
 
+// printVerifyDocument prints what was found, and why it ended if it did.
+func printVerifyDocument(cmd *cobra.Command, doc verifyDocument, ended error) error {
+	if ended == nil {
+		return printJSON(cmd, doc)
+	}
+	code, text, hint := describe(cmd, ended, true)
+	doc.Error, doc.Hint = &text, hint
+	if err := printJSON(cmd, doc); err != nil {
+		return err
+	}
+	return documented(code, errors.New(text))
+}
+
 // verifyPoints verifies one point after the other, and tells of each as it goes
 // if aloud. The error says that it ended early or that some differ.
 func verifyPoints(cmd *cobra.Command, store *resume.Store, points []resume.Point, aloud bool) (verifyDocument, error) {
 	out := cmd.OutOrStdout()
 	doc := verifyDocument{Schema: verifySchema, Points: []verifiedPoint{}}
 	bad := 0
+	if len(points) == 0 && aloud {
+		fmt.Fprintln(out, "no restore points")
+	}
 	for _, p := range points {
 		v := verifiedPoint{Source: p.Source, VM: p.VM, Point: p.Point, Problems: []verifyProblem{}}
 		err := resume.Verify(cmd.Context(), store, p, func(w resume.VerifyProblem) {
 			v.Problems = append(v.Problems, verifyProblem{w.Disk, w.Extent.Start, w.Extent.Length, w.What})
 		})
-		if err != nil {
-			return doc, fmt.Errorf("verify point %s of %s: %w", p.Point, diskio.Printable(p.VM), err)
+		switch {
+		case cmd.Context().Err() != nil:
+			return doc, cmd.Context().Err()
+		case err != nil:
+			v.Problems = append(v.Problems, verifyProblem{What: err.Error()})
 		}
 		v.OK = len(v.Problems) == 0
 		doc.Points = append(doc.Points, v)

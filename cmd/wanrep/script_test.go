@@ -61,9 +61,9 @@ func scriptRawDisk(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// store DIR DISK… makes a store with a committed point of VM sql01 of source
-// branch, whose disks have the content of the named raw files, and a part of a
-// second point that has received half of the first disk.
+// store DIR [DISK…] makes a store. With disks it has a committed point of VM
+// sql01 of source branch, whose disks have the content of those raw files, and a
+// part of a second point that has received half of the first disk.
 func scriptStore(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o700))
@@ -73,6 +73,9 @@ func scriptStore(ts *testscript.TestScript, _ bool, args []string) {
 	store, err := resume.Open(fsys, resume.Config{Format: vhdxstore.Format{}, Software: "wanrep test", Now: func() time.Time { return at }})
 	ts.Check(err)
 	defer store.Close()
+	if len(args) == 1 {
+		return
+	}
 
 	var specs []resume.DiskSpec
 	for i, path := range args[1:] {
@@ -203,6 +206,7 @@ var documents = map[string]func() any{
 			VirtualSize int64       `json:"virtual_size"`
 			Extents     []mapExtent `json:"extents"`
 			Error       *string     `json:"error"`
+			Hint        string      `json:"hint"`
 		})
 	},
 	pointSchema: func() any {
@@ -215,8 +219,8 @@ var documents = map[string]func() any{
 
 // json SCHEMA [KEY[.KEY…]=VALUE]… checks that stdout is one document of that
 // schema and no more, without keys that it should not have, and its values. Null
-// is written null, and elements of arrays are counted from 0. "! json" expects the document
-// of a failure.
+// is written null, and elements of arrays are counted from 0. "! json" expects the
+// document of a failure.
 func scriptJSON(ts *testscript.TestScript, failed bool, args []string) {
 	out := []byte(ts.ReadFile("stdout"))
 	document := documents[args[0]]

@@ -121,7 +121,7 @@ func jobsOf(cfg *configs.Config) ([]replicate.Job, error) {
 
 // openDisk opens a disk of any format for one run.
 func openDisk(_ context.Context, path string) (replicate.Snapshot, replicate.Geometry, error) {
-	img, err := image.Open(path, image.Options{AllowRaw: true})
+	img, err := image.Open(path, image.Options{})
 	if err != nil {
 		return nil, replicate.Geometry{}, err
 	}

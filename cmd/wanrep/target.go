@@ -57,6 +57,7 @@ func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err 
 		Address:     cfg.Listen.Address,
 		Peers:       linkPeers(cfg.Peers),
 		StateDir:    cfg.StateDir,
+		MaxStreams:  replicate.MaxStreams,
 		IdleTimeout: time.Duration(cfg.Link.IdleTimeout),
 		KeepAlive:   time.Duration(cfg.Link.Keepalive),
 		OnPaired:    t.paired,

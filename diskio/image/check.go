@@ -1,9 +1,8 @@
 package image
 
 import (
-	"errors"
-
-	"wanrep/diskio"
+	"wanrep/diskio/raw"
+	"wanrep/diskio/vhd"
 	"wanrep/diskio/vhdx"
 )
 
@@ -15,36 +14,32 @@ type Problem struct {
 	Reason  string
 }
 
-// Check looks at the structure of an image and of its parents. A VHDX is looked at
-// as a whole; of other formats it tells the first problem. The error is about a
-// file that can't be read or is no image.
+// Check looks at the structure of an image, and whether its parents can be had.
+// A raw disk has no structure. The error is about a file that can't be read or is
+// no image.
 func Check(path string) ([]Problem, error) {
 	format, err := detect(path, false)
 	if err != nil {
 		return nil, err
 	}
-	if format == VHDX {
-		return checkVHDX(path)
+	var problems []Problem
+	switch format {
+	case VHDX:
+		found, err := vhdx.Check(path, vhdx.Options{})
+		for _, p := range found {
+			problems = append(problems, Problem{path, p.Section, p.Offset, p.Reason})
+		}
+		return problems, err
+	case VHD:
+		found, err := vhd.Check(path, vhd.Options{})
+		for _, p := range found {
+			problems = append(problems, Problem{path, p.Section, p.Offset, p.Reason})
+		}
+		return problems, err
 	}
-	img, err := Open(path, Options{})
-	var broken *diskio.FormatError
-	if errors.As(err, &broken) {
-		return []Problem{{broken.Path, broken.Section, broken.Offset, broken.Reason}}, nil
-	}
+	img, err := raw.Open(path, raw.Options{})
 	if err != nil {
 		return nil, err
 	}
 	return nil, img.Close()
-}
-
-func checkVHDX(path string) ([]Problem, error) {
-	found, err := vhdx.Check(path, vhdx.Options{})
-	if err != nil {
-		return nil, err
-	}
-	var problems []Problem
-	for _, p := range found {
-		problems = append(problems, Problem{path, p.Section, p.Offset, p.Reason})
-	}
-	return problems, nil
 }

@@ -67,22 +67,19 @@ var otherImages = []string{".vmdk", ".vdi", ".qcow", ".qcow2", ".qed", ".vhds", 
 
 // detect says which format a file has.
 func detect(path string, allowRaw bool) (string, error) {
-	info, err := os.Stat(path)
+	device, err := raw.IsDevice(path)
 	if err != nil {
 		return "", err
 	}
-	if info.IsDir() {
-		return "", fmt.Errorf("open %s: it is a directory", diskio.Printable(path))
-	}
-	if info.Mode()&os.ModeDevice != 0 {
+	if device {
 		return Raw, nil
 	}
-	f, err := os.OpenInRoot(filepath.Dir(path), filepath.Base(path))
+	f, err := raw.OpenFile(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	format, err := signature(f, info.Size())
+	format, err := signature(f)
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", diskio.Printable(path), err)
 	}
@@ -109,7 +106,12 @@ var (
 )
 
 // signature looks for a format's mark. Old VHDs have a footer of 511 bytes.
-func signature(f io.ReaderAt, size int64) (string, error) {
+func signature(f *os.File) (string, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	size := info.Size()
 	for _, mark := range []struct {
 		format string
 		magic  []byte

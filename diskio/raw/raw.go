@@ -44,11 +44,16 @@ type state struct {
 // Open opens the file or block device at path for reading. A pipe, a directory
 // or a character device is an error.
 func Open(path string, _ Options) (diskio.Image, error) {
-	device, err := isDevice(path)
+	device, err := IsDevice(path)
 	if err != nil {
 		return nil, err
 	}
-	file, err := open(path, device)
+	var file *os.File
+	if device {
+		file, err = os.Open(path)
+	} else {
+		file, err = OpenFile(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +65,10 @@ func Open(path string, _ Options) (diskio.Image, error) {
 	return d, nil
 }
 
-// open opens a file such that whoever uses the disk can go on to write, rename
-// and delete it. On Windows only the functions of os.Root ask for this sharing.
-func open(path string, device bool) (*os.File, error) {
-	if device {
-		return os.Open(path)
-	}
+// OpenFile opens a file for reading such that whoever uses it can go on to
+// write, rename and delete it. On Windows only the functions of os.Root ask for
+// this sharing.
+func OpenFile(path string) (*os.File, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, err
@@ -103,9 +106,10 @@ func (d *disk) state() (state, error) {
 	return state{size: info.Size(), modified: info.ModTime().UnixNano(), node: node(info)}, nil
 }
 
-// isDevice reports whether path is a block device rather than a file. Windows'
-// devices have no mode bits, only names that no file can have.
-func isDevice(path string) (bool, error) {
+// IsDevice reports whether path is a block device. It is an error if it is no
+// file either. Windows' devices have no mode bits, only names that no file can
+// have.
+func IsDevice(path string) (bool, error) {
 	if isDeviceName(path) {
 		return true, nil
 	}

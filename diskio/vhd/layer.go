@@ -37,8 +37,21 @@ type run struct {
 	offset int64  // in the layer's file
 }
 
-// openLayer opens a file that the caller names.
+// openLayer opens a file that the caller names and reads what describes the disk.
 func openLayer(path string) (*layer, error) {
+	l, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.load(stopAtFirst); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// openFile opens a file that the caller names, through links too.
+func openFile(path string) (*layer, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, err
@@ -53,20 +66,13 @@ func openLayer(path string) (*layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newLayer(path, dir, file)
+	return &layer{path: path, dir: dir, file: file}, nil
 }
 
-// newLayer reads what describes the disk. It closes file on an error.
-func newLayer(path, dir string, file *os.File) (*layer, error) {
-	l := &layer{path: path, dir: dir, file: file}
-	if err := l.load(); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-func (l *layer) load() error {
+// load reads what describes the disk. What is wrong with single blocks goes to
+// report, whose error ends it; a layer of which report took a problem is only
+// good for looking at, not for reading.
+func (l *layer) load(report func(error) error) error {
 	info, err := l.file.Stat()
 	if err != nil {
 		return err
@@ -84,7 +90,7 @@ func (l *layer) load() error {
 			return l.broken("footer", l.footerAt, "a fixed disk of %d bytes in a file that has %d before its footer", l.size, l.footerAt)
 		}
 		l.allocated = l.size
-	} else if err := l.loadBlocks(); err != nil {
+	} else if err := l.loadBlocks(report); err != nil {
 		return err
 	}
 	l.opened, err = l.state()
@@ -149,7 +155,7 @@ func (l *layer) loadFooter() error {
 }
 
 // loadBlocks reads the header and looks at every entry of the table once.
-func (l *layer) loadBlocks() error {
+func (l *layer) loadBlocks(report func(error) error) error {
 	at := l.footer.dataOffset
 	b, err := l.bytesAt("dynamic disk header", at, headerBytes)
 	if err != nil {
@@ -174,7 +180,7 @@ func (l *layer) loadBlocks() error {
 	}
 	l.table = newTable(l.file, int64(h.tableOffset), blocks)
 	l.bitmaps = &cache{keep: cachedBitmaps, read: l.readBitmap}
-	return l.survey()
+	return l.survey(report)
 }
 
 // run returns where the disk's bytes from off on come from, for at most limit

@@ -62,7 +62,12 @@ func openPlace(p place) (*layer, error) {
 		return nil, err
 	}
 	full := filepath.Join(p.dir, p.name)
-	return newLayer(full, filepath.Dir(full), file)
+	l := &layer{path: full, dir: filepath.Dir(full), file: file}
+	if err := l.load(stopAtFirst); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // parentPaths returns what the disk says about where its parent is: the relative

@@ -52,6 +52,23 @@ func (t *table) sector(n int64) (uint32, error) {
 	return binary.BigEndian.Uint32(page[n%pageEntries*entryBytes:]), nil
 }
 
+// each calls f for each entry, from the first on.
+func (t *table) each(f func(n int64, sector uint32) error) error {
+	b := make([]byte, pageEntries*entryBytes)
+	for first := int64(0); first < t.entries; first += pageEntries {
+		page := b[:min(pageEntries, t.entries-first)*entryBytes]
+		if _, err := t.file.ReadAt(page, t.offset+first*entryBytes); err != nil {
+			return err
+		}
+		for i := range int64(len(page) / entryBytes) {
+			if err := f(first+i, binary.BigEndian.Uint32(page[i*entryBytes:])); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // block returns where in the file block n begins, with its bitmap. It checks the
 // entry again, since the file may have changed after it was opened.
 func (l *layer) block(n int64) (start int64, stored bool, err error) {
@@ -62,12 +79,32 @@ func (l *layer) block(n int64) (start int64, stored bool, err error) {
 	if sector == noBlock {
 		return 0, false, nil
 	}
-	start = int64(sector) * sectorSize
-	if end := start + l.bitmapBytes + l.used(n); end > l.footerAt {
-		return 0, false, l.broken("block allocation table", l.table.offset+n*entryBytes,
-			"block %d at %d to %d reaches behind the last one's place, which ends at %d", n, start, end, l.footerAt)
+	if err := l.checkEntry(n, sector); err != nil {
+		return 0, false, err
 	}
-	return start, true, nil
+	return int64(sector) * sectorSize, true, nil
+}
+
+// extent returns where in the file a block is, with its bitmap.
+func (l *layer) extent(n int64, sector uint32) (start, end int64) {
+	start = int64(sector) * sectorSize
+	return start, start + l.bitmapBytes + l.used(n)
+}
+
+// checkEntry returns what is wrong with the place of a block that is stored.
+func (l *layer) checkEntry(n int64, sector uint32) error {
+	start, end := l.extent(n, sector)
+	if end > l.footerAt {
+		return l.brokenEntry(n, "block %d at %d to %d reaches behind the last one's place, which ends at %d", n, start, end, l.footerAt)
+	}
+	if s := l.structureIn(start, end); s != "" {
+		return l.brokenEntry(n, "block %d at %d to %d shares space with the %s", n, start, end, s)
+	}
+	return nil
+}
+
+func (l *layer) brokenEntry(n int64, format string, args ...any) error {
+	return l.broken("block allocation table", l.table.offset+n*entryBytes, format, args...)
 }
 
 // used returns how many bytes of block n belong to the disk. The last block need
@@ -79,37 +116,67 @@ func (l *layer) used(n int64) int64 {
 // survey counts the blocks that are stored and refuses a table in which two
 // blocks, or a block and a structure, share space: such a disk would show one
 // block's bytes in another's place.
-func (l *layer) survey() error {
-	// Each place is a start in sectors and, below, the block's number.
-	var places []uint64
-	for n := range l.table.entries {
-		start, stored, err := l.block(n)
-		if err != nil {
+func (l *layer) survey(report func(error) error) error {
+	err := l.table.each(func(n int64, sector uint32) error {
+		if sector == noBlock {
+			return nil
+		}
+		if err := l.checkEntry(n, sector); err != nil {
+			return report(err)
+		}
+		l.allocated += l.used(n)
+		return nil
+	})
+	if err != nil || l.allocated == 0 {
+		return err
+	}
+	var end int64
+	for from := int64(0); from < l.footerAt; from += surveyPlaces * l.stride() {
+		if end, err = l.surveyWindow(from, end, report); err != nil {
 			return err
-		}
-		if stored {
-			places = append(places, uint64(start/sectorSize)<<32|uint64(n))
-			l.allocated += l.used(n)
-		}
-	}
-	if !slices.IsSorted(places) {
-		slices.Sort(places)
-	}
-	for i, p := range places {
-		n, start := int64(p&0xffffffff), int64(p>>32)*sectorSize
-		end := start + l.bitmapBytes + l.used(n)
-		other := ""
-		if s := l.structureIn(start, end); s != "" {
-			other = "the " + s
-		} else if i+1 < len(places) && end > int64(places[i+1]>>32)*sectorSize {
-			other = fmt.Sprintf("block %d", places[i+1]&0xffffffff)
-		}
-		if other != "" {
-			return l.broken("block allocation table", l.table.offset+n*entryBytes,
-				"block %d at %d to %d shares space with %s", n, start, end, other)
 		}
 	}
 	return nil
+}
+
+// surveyPlaces bounds how many blocks of a window are looked at together, which
+// takes 4 MiB. A window has the length of as many.
+const surveyPlaces = 512 << 10
+
+// stride is how far blocks are apart at least, but for a last one that is short.
+func (l *layer) stride() int64 { return l.bitmapBytes + l.blockSize }
+
+// surveyWindow looks for blocks that overlap among those that begin in the window
+// of the file at from. It takes and returns where the last block before ends.
+func (l *layer) surveyWindow(from, end int64, report func(error) error) (int64, error) {
+	// Each place is a start in sectors and, below, the block's number.
+	var places []uint64
+	to := from + surveyPlaces*l.stride()
+	err := l.table.each(func(n int64, sector uint32) error {
+		start := int64(sector) * sectorSize
+		// One more than fit without an overlap, and the last one, are enough.
+		if sector == noBlock || start < from || start >= to || len(places) == surveyPlaces+2 || l.checkEntry(n, sector) != nil {
+			return nil
+		}
+		places = append(places, uint64(sector)<<32|uint64(n))
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	slices.Sort(places)
+	for _, p := range places {
+		n, sector := int64(p&0xffffffff), uint32(p>>32)
+		start, blockEnd := l.extent(n, sector)
+		if start < end {
+			err := report(l.brokenEntry(n, "block %d at %d to %d shares space with the one before, which ends at %d", n, start, blockEnd, end))
+			if err != nil {
+				return 0, err
+			}
+		}
+		end = max(end, blockEnd)
+	}
+	return end, nil
 }
 
 // structureIn returns the name of the structure that overlaps [start, end).

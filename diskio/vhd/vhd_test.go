@@ -165,8 +165,8 @@ func TestBrokenDisksAreRefused(t *testing.T) {
 		{name: "block over the header", section: "block allocation table", offset: table + 2*4, reason: "shares space with the dynamic disk header", damage: put32(table+2*4, 1)},
 		{name: "block over the table", section: "block allocation table", offset: table + 2*4, reason: "shares space with the block allocation table", damage: put32(table+2*4, 3)},
 		{name: "block over the copy", section: "block allocation table", offset: table + 2*4, reason: "shares space with the copy", damage: put32(table+2*4, 0)},
-		{name: "two blocks in one place", section: "block allocation table", offset: table, reason: "shares space with block 2", damage: put32(table+2*4, 4)},
-		{name: "blocks that overlap", section: "block allocation table", offset: table, reason: "shares space with block", damage: put32(table+2*4, 500)},
+		{name: "two blocks in one place", section: "block allocation table", offset: table + 2*4, reason: "shares space with the one before", damage: put32(table+2*4, 4)},
+		{name: "blocks that overlap", section: "block allocation table", offset: table + 2*4, reason: "shares space with the one before", damage: put32(table+2*4, 500)},
 		{name: "cut in the middle", section: "block allocation table", offset: -1, reason: "reaches behind", damage: func(b []byte) []byte { return b[:len(b)/2] }},
 	}
 	for _, tt := range tests {

@@ -151,7 +151,7 @@ func (s slotSet) take(x diskio.Extent) (twice bool) {
 // A census is what one pass over the whole BAT finds.
 type census struct {
 	allocated int64 // bytes that blocks take in the file
-	end       int64 // where the last of them ends
+	end       int64 // where the last space that a block owns ends
 	// empty has a bit for each page of the BAT without any entry that is not
 	// zero, so that holes are crossed without reading.
 	empty []uint64
@@ -273,9 +273,9 @@ func (c *batCheck) place(e entry, at int64, what string, length int64) error {
 	case c.taken.take(x):
 		return formatErr("BAT", at, "a %s at %d overlaps %s", what, x.Start, c.owner(x))
 	}
+	c.census.end = max(c.census.end, x.End())
 	if e.stored() {
 		c.census.allocated += length
-		c.census.end = max(c.census.end, x.End())
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func (d *disk) openParent(child *layer, p place, o Options) (*layer, error) {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
-			reasons = append(reasons, fmt.Sprintf("%s: %v", name, err))
+			reasons = append(reasons, err.Error())
 		}
 	}
 	switch {
@@ -142,11 +142,11 @@ func (d *disk) tryParent(child *layer, name string, guids []diskio.ID, p place, 
 	}
 	switch {
 	case slices.ContainsFunc(d.layers, l.same):
-		err = errors.New("it is its own ancestor")
+		err = fmt.Errorf("%s is its own ancestor", name)
 	case !slices.Contains(guids, l.header.dataWriteGUID) || l.header.dataWriteGUID.IsZero():
-		err = fmt.Errorf("its data write GUID is %s, the child wants %s: another disk, or one that was written to after the child was made", l.header.dataWriteGUID, guids[0])
+		err = fmt.Errorf("%s has the data write GUID %s, the child wants %s: another disk, or one that was written to after the child was made", name, l.header.dataWriteGUID, guids[0])
 	case l.sector != child.sector:
-		err = fmt.Errorf("its sectors have %d bytes, the child's %d", l.sector, child.sector)
+		err = fmt.Errorf("%s has sectors of %d bytes, the child of %d", name, l.sector, child.sector)
 	default:
 		return l, nil
 	}

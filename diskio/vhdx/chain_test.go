@@ -181,8 +181,8 @@ func TestParentRefused(t *testing.T) {
 		parent Parent
 		want   string
 	}{
-		{"wrong parent", Parent{DataWriteGUID: newID(), RelativePath: "base.vhdx"}, "its data write GUID is " + base.DataWriteGUID().String()},
-		{"other sectors", Parent{DataWriteGUID: big.header.dataWriteGUID, RelativePath: "big.vhdx"}, "its sectors have 4096 bytes"},
+		{"wrong parent", Parent{DataWriteGUID: newID(), RelativePath: "base.vhdx"}, "has the data write GUID " + base.DataWriteGUID().String()},
+		{"other sectors", Parent{DataWriteGUID: big.header.dataWriteGUID, RelativePath: "big.vhdx"}, "has sectors of 4096 bytes"},
 		{"itself", Parent{DataWriteGUID: newID(), RelativePath: "child.vhdx"}, "own ancestor"},
 		{"missing", Parent{DataWriteGUID: newID(), RelativePath: "gone.vhdx"}, "not found"},
 	} {

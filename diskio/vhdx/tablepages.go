@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+
+	"wanrep/diskio"
 )
 
 const (
@@ -20,6 +22,11 @@ type tablePages struct {
 	f     File
 	pages map[int64]*tablePage
 	last  *tablePage
+	// sync, if set, makes durable what was written so far. It is called before
+	// entries get into the file that rely on it: the file is in use, and has to
+	// be sound after a crash at every moment.
+	sync func() error
+	bat  diskio.Extent // of the file, with sync
 }
 
 type tablePage struct {
@@ -58,20 +65,35 @@ func (t *tablePages) page(off int64) (*tablePage, error) {
 	return p, nil
 }
 
-// flush writes the dirty pages in ascending order.
+// flush writes the dirty pages in ascending order. With sync set, sector bitmaps go
+// before the BAT.
 func (t *tablePages) flush() error {
-	var dirty []*tablePage
+	var bitmaps, bat []*tablePage
 	for _, p := range t.pages {
-		if p.dirty {
-			dirty = append(dirty, p)
+		switch {
+		case !p.dirty:
+		case t.bat.Start <= p.offset && p.offset < t.bat.End():
+			bat = append(bat, p)
+		default:
+			bitmaps = append(bitmaps, p)
 		}
 	}
-	slices.SortFunc(dirty, func(a, b *tablePage) int { return cmp.Compare(a.offset, b.offset) })
-	for _, p := range dirty {
-		if _, err := t.f.WriteAt(p.data[:], p.offset); err != nil {
-			return err
+	for _, dirty := range [][]*tablePage{bitmaps, bat} {
+		if len(dirty) == 0 {
+			continue
 		}
-		p.dirty = false
+		if t.sync != nil {
+			if err := t.sync(); err != nil {
+				return err
+			}
+		}
+		slices.SortFunc(dirty, func(a, b *tablePage) int { return cmp.Compare(a.offset, b.offset) })
+		for _, p := range dirty {
+			if _, err := t.f.WriteAt(p.data[:], p.offset); err != nil {
+				return err
+			}
+			p.dirty = false
+		}
 	}
 	return nil
 }

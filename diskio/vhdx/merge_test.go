@@ -1,0 +1,179 @@
+package vhdx
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// mergeCase builds base <- one <- two in memory and returns what one and two hold.
+func mergeCase(t *testing.T, seed uint64, specs [3]Spec) (files memoryFiles, one, two []byte) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 21))
+	files = memoryFiles{}
+	names := []string{"base", "one", "two"}
+	var below *Writer
+	var model []byte
+	for i, s := range specs {
+		f := newCrashFile()
+		files[names[i]] = f
+		if below != nil {
+			s.Parent = &Parent{DataWriteGUID: below.DataWriteGUID(), RelativePath: names[i-1]}
+		}
+		w, err := Create(f, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		model = append(bytes.Clone(model), make([]byte, s.VirtualSize-int64(len(model)))...)
+		scribble(t, w, model, r, 1+3*i) // little below, so that the merge makes blocks
+		if err := w.Seal(); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			one = bytes.Clone(model)
+		}
+		below = w
+	}
+	return files, one, model
+}
+
+func (m memoryFiles) content(t *testing.T, name string) []byte {
+	t.Helper()
+	d, err := OpenFiles(m, name, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readAll(t, d)
+}
+
+var mergeSpecs = map[string][3]Spec{
+	"dynamic":      {{VirtualSize: 3 * mib, BlockSize: mib}, {VirtualSize: 3 * mib, BlockSize: mib}, {VirtualSize: 3 * mib}},
+	"large blocks": {{VirtualSize: 4*mib + 512, BlockSize: 4 * mib}, {VirtualSize: 4*mib + 512, BlockSize: mib}, {VirtualSize: 4*mib + 512}},
+	"fixed":        {{VirtualSize: 3 * mib, Fixed: true}, {VirtualSize: 3 * mib, BlockSize: mib}, {VirtualSize: 3 * mib}},
+	"grown":        {{VirtualSize: 2*mib + 512, BlockSize: mib}, {VirtualSize: 3 * mib, BlockSize: mib}, {VirtualSize: 4 * mib}},
+}
+
+// After a merge, cut off at each operation and called again, the parent holds what
+// the child held and takes its place. Until then the child reads the same over it.
+func TestMergeWithCrashes(t *testing.T) {
+	for name, specs := range mergeSpecs {
+		t.Run(name, func(t *testing.T) {
+			files, one, two := mergeCase(t, 1, specs)
+			mergeCut(t, files, "base", "one", one, two)
+		})
+		t.Run(name+", in the middle", func(t *testing.T) {
+			files, _, two := mergeCase(t, 2, specs)
+			mergeCut(t, files, "one", "two", two, two)
+		})
+	}
+}
+
+// mergeCut merges child into parent once for each operation at which the machine can
+// die, twice in a row. merged is the child's content, top that of "two".
+func mergeCut(t *testing.T, files memoryFiles, parent, child string, merged, top []byte) {
+	t.Helper()
+	untouched := files[parent]
+	childGUID := guidOf(t, files, child)
+	r := rand.New(rand.NewPCG(9, 22))
+	more := true
+	for k := 0; more; k++ {
+		p := newCrashFile()
+		p.now, p.synced = untouched.now.clone(), untouched.now.clone()
+		files[parent] = p
+		for i, cut := range []int{k, r.IntN(k + 1)} {
+			p.cutAfter = cut
+			err := Merge(context.Background(), files[child], p)
+			_, died := err.(crashed)
+			if err != nil && !died {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				more = died // or k is behind the last operation
+			}
+			p.crash(r)
+			if guidOf(t, files, parent) == childGUID {
+				break // step 4 was done
+			}
+			if got := files.content(t, "two"); !bytes.Equal(got, top) {
+				t.Fatalf("cut at %d: the chain after a crash: %s", k, firstDiff(got, top))
+			}
+		}
+		if err := Merge(context.Background(), files[child], p); err != nil {
+			t.Fatalf("cut at %d: merging again: %v", k, err)
+		}
+		if got := files.content(t, parent); !bytes.Equal(got, merged) {
+			t.Fatalf("cut at %d: merged: %s", k, firstDiff(got, merged))
+		}
+		if child != "two" {
+			instead := memoryFiles{child: p, "two": files["two"]}
+			if got := instead.content(t, "two"); !bytes.Equal(got, top) {
+				t.Fatalf("cut at %d: the grandchild over the merged disk: %s", k, firstDiff(got, top))
+			}
+		}
+	}
+}
+
+// guidOf is the data write GUID of a file.
+func guidOf(t *testing.T, files memoryFiles, name string) (id [16]byte) {
+	t.Helper()
+	h, _, err := currentHeader(readHeaders(files[name]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.dataWriteGUID
+}
+
+// What a disk grows by was zeros before the merge, although an ancestor has bytes
+// there, and is zeros after it.
+func TestMergeGrownOverLargerAncestor(t *testing.T) {
+	files := memoryFiles{"base": newCrashFile(), "one": newCrashFile(), "two": newCrashFile()}
+	var below *Writer
+	for i, name := range []string{"base", "one", "two"} {
+		s := Spec{VirtualSize: []int64{6 * mib, 2*mib + 512, 6 * mib}[i], BlockSize: mib}
+		if below != nil {
+			s.Parent = &Parent{DataWriteGUID: below.DataWriteGUID(), RelativePath: []string{"", "base", "one"}[i]}
+		}
+		w, err := Create(files[name], s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, w, noise(int([]int64{6 * mib, 512, 4096}[i]), 1), []int64{0, 2 * mib, 5 * mib}[i])
+		if err := w.Seal(); err != nil {
+			t.Fatal(err)
+		}
+		below = w
+	}
+	want := files.content(t, "two")
+	if !allZero(want[2*mib+512 : 5*mib]) {
+		t.Fatal("an ancestor shows behind its child's end")
+	}
+	if err := Merge(context.Background(), files["two"], files["one"]); err != nil {
+		t.Fatal(err)
+	}
+	if got := files.content(t, "one"); !bytes.Equal(got, want) {
+		t.Error(firstDiff(got, want))
+	}
+}
+
+func TestMergeRefuses(t *testing.T) {
+	files, _, _ := mergeCase(t, 1, mergeSpecs["dynamic"])
+	if err := Merge(context.Background(), files["two"], files["base"]); err == nil || !strings.Contains(err.Error(), "the child builds on") {
+		t.Errorf("got %v, want that base is not the parent of two", err)
+	}
+	if err := Merge(context.Background(), files["base"], files["one"]); err == nil || !strings.Contains(err.Error(), "no parent") {
+		t.Errorf("got %v, want that base has no parent", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := Merge(ctx, files["one"], files["base"]); err != context.Canceled {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	if files.content(t, "two") == nil {
+		t.Error("a merge that was called off broke the chain")
+	}
+}
