@@ -45,7 +45,7 @@ func (e *RefusedError) Hint() string {
 }
 
 // refused turns an answer from the peer into an error that is fit to print.
-func refused(m *wire.Refused) error {
+func refused(m *wire.Refused) *RefusedError {
 	return &RefusedError{Code: diskio.Printable(m.Code), Text: diskio.Printable(m.Text)}
 }
 

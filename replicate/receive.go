@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
 	"wanrep/diskio"
+	"wanrep/diskio/digest"
 	"wanrep/replicate/progress"
 	"wanrep/replicate/wire"
 	"wanrep/resume"
@@ -56,22 +58,33 @@ func (l *targetLink) acceptDisks(ctx context.Context, streams *sync.WaitGroup) {
 	}
 }
 
-// serveDisk receives one disk.
+// serveDisk serves a stream about one disk: it receives its content, or tells the
+// digests of what is there.
 func (l *targetLink) serveDisk(stream Stream) {
 	timer := time.AfterFunc(firstWord, stream.Abort)
 	message, err := wire.Read(stream)
 	timer.Stop()
-	begin, ok := message.(*wire.Begin)
-	if err != nil || !ok {
-		l.log.Warn("disk stream does not begin", "err", err)
-		stream.Abort()
-		return
+	switch m := message.(type) {
+	case *wire.Begin:
+		err = l.receiveDisk(stream, m)
+	case *wire.Digests:
+		err = l.tellDigests(stream, m)
+	default:
+		if err == nil {
+			err = fmt.Errorf("it begins with %T", message)
+		}
 	}
-	p, d, err := l.claim(begin)
 	if err != nil {
 		l.log.Warn("disk stream refused", "err", err)
 		stream.Abort()
-		return
+	}
+}
+
+// receiveDisk receives one disk. It returns an error if the stream is not to be.
+func (l *targetLink) receiveDisk(stream Stream, begin *wire.Begin) error {
+	p, d, err := l.claim(begin)
+	if err != nil {
+		return err
 	}
 	defer p.streams.Done()
 	defer context.AfterFunc(p.ctx, stream.Abort)()
@@ -83,6 +96,57 @@ func (l *targetLink) serveDisk(stream Stream) {
 	cancel()
 	stream.Close()
 	r.reading.Wait()
+	return nil
+}
+
+// tellDigests tells what a based disk holds below what this part writes.
+func (l *targetLink) tellDigests(stream Stream, m *wire.Digests) error {
+	l.mu.Lock()
+	p, d, err := l.find(m.Generation, m.Disk)
+	if err == nil {
+		p.streams.Add(1)
+	}
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer p.streams.Done()
+	defer context.AfterFunc(p.ctx, stream.Abort)()
+	defer stream.Close()
+	next, end, err := d.BaseDigests(m.Offset / diskio.BlockBytes)
+	if err == nil {
+		err = wire.WriteDigests(stream, func() (int64, digest.Sum, error) {
+			block, sum, err := next()
+			if err != nil && err != io.EOF {
+				err = &storeError{err}
+			}
+			return block, sum, err
+		})
+		end()
+	} else {
+		err = &storeError{err}
+	}
+	var store *storeError
+	if errors.As(err, &store) {
+		var no *RefusedError
+		errors.As(l.storeError("read the digests of disk "+d.Spec().Name+" of "+p.vm, err), &no)
+		// A write error means that the link went down meanwhile.
+		_ = wire.Write(stream, &wire.Refused{Code: no.Code, Text: no.Text})
+	}
+	return nil
+}
+
+// find returns a disk of the open point. It is called with the link's mutex.
+func (l *targetLink) find(generation uint64, disk int) (*openPoint, *resume.PartDisk, error) {
+	p := l.open
+	if p == nil || p.sealed || p.part.Generation() != generation {
+		return nil, nil, fmt.Errorf("generation %d is not the current one", generation)
+	}
+	disks := p.part.Disks()
+	if disk < 0 || disk >= len(disks) {
+		return nil, nil, fmt.Errorf("there is no disk %d", disk)
+	}
+	return p, disks[disk], nil
 }
 
 // claim finds the disk that a stream is for. A stream of an older generation, or a
@@ -90,15 +154,13 @@ func (l *targetLink) serveDisk(stream Stream) {
 func (l *targetLink) claim(begin *wire.Begin) (*openPoint, *resume.PartDisk, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.open
-	if p == nil || p.sealed || p.part.Generation() != begin.Generation {
-		return nil, nil, fmt.Errorf("generation %d is not the current one", begin.Generation)
+	p, d, err := l.find(begin.Generation, begin.Disk)
+	if err != nil {
+		return nil, nil, err
 	}
-	disks := p.part.Disks()
-	if begin.Disk < 0 || begin.Disk >= len(disks) || p.taken[begin.Disk] {
-		return nil, nil, fmt.Errorf("disk %d is not to be sent", begin.Disk)
+	if p.taken[begin.Disk] {
+		return nil, nil, fmt.Errorf("disk %s is being sent already", d.Spec().Name)
 	}
-	d := disks[begin.Disk]
 	if _, complete := d.Root(); complete || d.Durable() != begin.Offset {
 		return nil, nil, fmt.Errorf("disk %s continues at %d, not at %d", d.Spec().Name, d.Durable(), begin.Offset)
 	}

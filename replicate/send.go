@@ -67,7 +67,12 @@ func (d *diskRun) read(ctx context.Context, s *session, place int, generation ui
 		}
 		r.baseline = newBaseline(wire.NewDigestReader(stream, digest.Blocks(from), d.size()), d.size())
 	}
-	return r.run(ctx)
+	err = r.run(ctx)
+	var no *wire.Refused
+	if errors.As(err, &no) {
+		return refused(no)
+	}
+	return err
 }
 
 // plan counts what is left, for the estimate, and returns the plan.

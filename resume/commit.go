@@ -48,7 +48,7 @@ func (p *Part) commit() (Manifest, error) {
 		if err != nil {
 			return Manifest{}, err
 		}
-		m.Disks = append(m.Disks, p.disks[i].manifest(state, stored))
+		m.Disks = append(m.Disks, p.disks[i].manifest(state, m.Base, stored))
 	}
 	// A system may refuse to rename a directory in which a file is open.
 	if err := p.closeFiles(); err != nil {
@@ -123,12 +123,15 @@ func (p *Part) finalize(name string, f durable.File) error {
 	return f.Sync()
 }
 
-// manifest describes the complete disk.
-func (d *PartDisk) manifest(state diskState, stored int64) ManifestDisk {
+// manifest describes the complete disk of a point with that base.
+func (d *PartDisk) manifest(state diskState, base *string, stored int64) ManifestDisk {
+	if !state.based {
+		base = nil
+	}
 	return ManifestDisk{
 		Name: d.spec.Name, File: d.dataName(), DigestsFile: d.digestsName(), ID: diskID(d.spec.ID),
 		VirtualSize:       d.spec.Size,
 		LogicalSectorSize: d.spec.LogicalSectorSize, PhysicalSectorSize: d.spec.PhysicalSectorSize,
-		Root: state.root, Digests: state.digests, Stored: stored,
+		Base: base, Root: state.root, Digests: state.digests, Stored: stored,
 	}
 }

@@ -20,6 +20,9 @@ type noFormat struct{}
 func (noFormat) Extension() string                                      { return ".none" }
 func (noFormat) Create(durable.File, DiskSpec) (DiskFile, error)        { return noDisk{}, nil }
 func (noFormat) Reopen(durable.File, DiskSpec, int64) (DiskFile, error) { return noDisk{}, nil }
+func (noFormat) CreateOn(durable.File, DiskSpec, durable.FS, string, string) (DiskFile, error) {
+	return noDisk{}, nil
+}
 func (noFormat) Open(durable.FS, string) (Content, error) {
 	return nil, errors.New("nothing is stored")
 }
@@ -142,8 +145,8 @@ func FuzzJournal(f *testing.F) {
 }
 
 func FuzzDigestsFile(f *testing.F) {
-	spec := DiskSpec{Size: 5 * 65536, ID: diskio.ID{3}}
-	file := encodeDigestsHead(spec)
+	shape := digestsShape{size: 5 * 65536, id: diskio.ID{3}}
+	file := encodeDigestsHead(shape)
 	for _, index := range []byte{0, 2, 3} {
 		record := make([]byte, digestsRecord)
 		record[0], record[8] = index, 1
@@ -155,7 +158,7 @@ func FuzzDigestsFile(f *testing.F) {
 	f.Add(file, int64(-1))
 	f.Add(append(bytes.Clone(file), file[64:104]...), int64(4))
 	f.Fuzz(func(t *testing.T, b []byte, count int64) {
-		r, err := readDigests(bytes.NewReader(b), "os.digests", spec.Size, spec.ID, count)
+		r, err := readDigests(bytes.NewReader(b), "os.digests", shape, count)
 		if err != nil {
 			if !isDamaged(err) {
 				t.Fatalf("not damage: %v", err)

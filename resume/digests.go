@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sort"
 
 	"wanrep/diskio"
 	"wanrep/diskio/digest"
@@ -16,13 +17,18 @@ import (
 // A digests file keeps the digests of a disk's blocks: a head of 64 bytes and
 // then, in ascending order, a record of 40 bytes for each block that is not all
 // zeros: its index, 8 bytes little-endian, and its digest. A block is found by
-// binary search; a disk's root needs one pass. The head is
+// binary search; a disk's root needs one pass.
+//
+// The file of a disk that builds on another has records only of the blocks that
+// were written: those that became zeros too, where the base may have something. Its
+// digests are those of a digestsMerge. The head is
 //
 //	0  "wanrepDG"
 //	8  version, 4 bytes: 1
 //	12 bytes of a block, 4 bytes
 //	16 bytes of the disk, 8 bytes
 //	24 the disk's ID
+//	40 blocks of the disk on which this one builds, 8 bytes; 0 if it stands alone
 //	60 CRC-32C of the bytes before
 //
 // How many records count, and their checksum, is in the journal of a part; the
@@ -38,13 +44,21 @@ var (
 	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
 )
 
-func encodeDigestsHead(s DiskSpec) []byte {
+// A digestsShape is what a digests file has to fit.
+type digestsShape struct {
+	size       int64 // of the disk, in bytes
+	id         diskio.ID
+	baseBlocks int64
+}
+
+func encodeDigestsHead(s digestsShape) []byte {
 	b := make([]byte, digestsHead)
 	copy(b, digestsMagic)
 	binary.LittleEndian.PutUint32(b[8:], digestsVersion)
 	binary.LittleEndian.PutUint32(b[12:], diskio.BlockBytes)
-	binary.LittleEndian.PutUint64(b[16:], uint64(s.Size))
-	copy(b[24:], s.ID[:])
+	binary.LittleEndian.PutUint64(b[16:], uint64(s.size))
+	copy(b[24:], s.id[:])
+	binary.LittleEndian.PutUint64(b[40:], uint64(s.baseBlocks))
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
 	return b
 }
@@ -70,7 +84,7 @@ func isDamaged(err error) bool {
 type digestsReader struct {
 	name       string
 	r          *bufio.Reader
-	blocks     int64 // of the disk
+	shape      digestsShape
 	count      int64 // records that are left
 	next       int64 // the lowest index that may follow
 	crc        uint32
@@ -79,7 +93,7 @@ type digestsReader struct {
 }
 
 // readDigests checks a digests file's head and returns a reader of count records.
-func readDigests(r io.ReaderAt, name string, size int64, id diskio.ID, count int64) (*digestsReader, error) {
+func readDigests(r io.ReaderAt, name string, shape digestsShape, count int64) (*digestsReader, error) {
 	head := make([]byte, digestsHead)
 	if _, err := r.ReadAt(head, 0); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -87,18 +101,37 @@ func readDigests(r io.ReaderAt, name string, size int64, id diskio.ID, count int
 		}
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	want := encodeDigestsHead(DiskSpec{Size: size, ID: id})
-	if string(head) != string(want) {
+	if string(head) != string(encodeDigestsHead(shape)) {
 		return nil, &damagedError{name, "its head is not that of this disk"}
 	}
-	if count < 0 || count > digest.Blocks(size) {
-		return nil, &damagedError{name, fmt.Sprintf("%d digests for a disk of %d blocks", count, digest.Blocks(size))}
+	if blocks := digest.Blocks(shape.size); count < 0 || count > blocks {
+		return nil, &damagedError{name, fmt.Sprintf("%d digests for a disk of %d blocks", count, blocks)}
 	}
 	return &digestsReader{
-		name:   name,
-		r:      bufio.NewReaderSize(io.NewSectionReader(r, digestsHead, count*digestsRecord), 64<<10),
-		blocks: digest.Blocks(size), count: count, zeroDigest: digest.ZeroBlock(),
+		name: name, shape: shape, count: count, zeroDigest: digest.ZeroBlock(),
+		r: bufio.NewReaderSize(io.NewSectionReader(r, digestsHead, count*digestsRecord), 64<<10),
 	}, nil
+}
+
+// seek goes to the first record of block from, or of a later one. r is what the
+// reader reads, of which nothing was read yet.
+func (d *digestsReader) seek(r io.ReaderAt, from int64) error {
+	if from <= 0 {
+		return nil
+	}
+	var failed error
+	skipped := sort.Search(int(d.count), func(i int) bool {
+		var index [8]byte
+		n, err := r.ReadAt(index[:], digestsHead+int64(i)*digestsRecord)
+		if n < len(index) && err != io.EOF && failed == nil {
+			failed = fmt.Errorf("read %s: %w", d.name, err)
+		}
+		return n < len(index) || int64(binary.LittleEndian.Uint64(index[:])) >= from
+	})
+	d.count -= int64(skipped)
+	d.next = from
+	d.r.Reset(io.NewSectionReader(r, digestsHead+int64(skipped)*digestsRecord, d.count*digestsRecord))
+	return failed
 }
 
 // read returns the next record, or io.EOF behind the last.
@@ -115,34 +148,12 @@ func (r *digestsReader) read() (index int64, sum digest.Sum, err error) {
 	r.crc = crc32.Update(r.crc, castagnoli, r.record[:])
 	index = int64(binary.LittleEndian.Uint64(r.record[:]))
 	copy(sum[:], r.record[8:])
-	if index < r.next || index >= r.blocks || sum == r.zeroDigest {
+	if index < r.next || index >= digest.Blocks(r.shape.size) || sum == r.zeroDigest && index >= r.shape.baseBlocks {
 		return 0, sum, &damagedError{r.name, fmt.Sprintf("a record for block %d where block %d or a later one has to follow", index, r.next)}
 	}
 	r.count--
 	r.next = index + 1
 	return index, sum, nil
-}
-
-// tree returns the digest of the blocks below end, which is where the records
-// that are left must stop.
-func (r *digestsReader) tree(end int64) (*digest.Tree, error) {
-	t := digest.NewTree(0)
-	for {
-		index, sum, err := r.read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if index >= end {
-			return nil, &damagedError{r.name, fmt.Sprintf("a record for block %d of a disk that is durable up to block %d", index, end)}
-		}
-		t.SkipTo(index)
-		t.Add(sum)
-	}
-	t.SkipTo(end)
-	return t, nil
 }
 
 // bufferedDigests is how many records a writer holds back at most: those of 64
@@ -159,7 +170,7 @@ type digestsWriter struct {
 }
 
 // create makes the file an empty digests file.
-func (w *digestsWriter) create(s DiskSpec) error {
+func (w *digestsWriter) create(s digestsShape) error {
 	w.count, w.crc, w.dirty = 0, 0, true
 	if err := w.f.Truncate(0); err != nil {
 		return err

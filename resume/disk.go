@@ -22,6 +22,7 @@ type PartDisk struct {
 	index int
 	spec  DiskSpec
 	name  string // what its files' names begin with
+	below *layer // the disk on which this one builds, or nil
 
 	durable atomic.Int64
 
@@ -29,11 +30,12 @@ type PartDisk struct {
 	data      durable.File
 	file      DiskFile
 	digests   *digestsWriter
-	tree      *digest.Tree // of the blocks below next
-	next      int64        // all below is described
-	dirty     bool         // something was written to file since the last sync
-	unsynced  int64        // bytes of it
-	unchecked int64        // bytes written since the last look at the free space
+	tree      *digest.Tree  // of the blocks below next
+	fill      *digestsMerge // the base's digests from somewhere below next on, or nil
+	next      int64         // all below is described
+	dirty     bool          // something was written to file since the last sync
+	unsynced  int64         // bytes of it
+	unchecked int64         // bytes written since the last look at the free space
 	complete  bool
 	root      digest.Sum
 	err       error // why the disk takes nothing more
@@ -71,8 +73,8 @@ func (d *PartDisk) Unsynced() int64 {
 }
 
 // Write takes the disk's content at off, which is at a block's beginning and not
-// below what was written or skipped before; what lies between is zeros. The length
-// is that of whole blocks, or reaches to the disk's end. The error is
+// below what was written or skipped before; what lies between is zeros, or the
+// base's. The length is that of whole blocks, or reaches to the disk's end. The error is
 // durable.ErrFull if the reserve is touched: nothing is lost then, and what was
 // written before can still be synced. After any other error the Part has to be
 // closed and begun again.
@@ -94,22 +96,24 @@ func (d *PartDisk) Write(off int64, p []byte) error {
 		d.unchecked = n
 	}
 	if err := d.write(off, p); err != nil {
-		return d.poison("write", err)
+		return d.spoil("write", err)
 	}
 	return nil
 }
 
-// write digests the blocks of p and writes those that are not all zeros, in runs
-// as long as possible.
+// write digests the blocks of p and writes those that are not all zeros, or that the
+// base may have, in runs as long as possible.
 func (d *PartDisk) write(off int64, p []byte) error {
-	zero := digest.ZeroBlock()
-	d.tree.SkipTo(off / diskio.BlockBytes)
+	zero, baseBlocks := digest.ZeroBlock(), d.below.blocks()
+	if err := d.fillTo(off / diskio.BlockBytes); err != nil {
+		return err
+	}
 	run := 0 // where the blocks that are to be written begin
 	for at := 0; at < len(p); at += diskio.BlockBytes {
 		sum := digest.Block(p[at:min(at+diskio.BlockBytes, len(p))])
 		index := d.tree.Next()
 		d.tree.Add(sum)
-		if sum != zero {
+		if sum != zero || index < baseBlocks {
 			if err := d.digests.add(index, sum); err != nil {
 				return err
 			}
@@ -139,7 +143,8 @@ func (d *PartDisk) writeRun(off int64, p []byte, from, to int) error {
 	return err
 }
 
-// SkipTo takes everything below off that was not written for zeros. off is at a
+// SkipTo takes everything below off that was not written for zeros, or for what the
+// base has there. off is at a
 // block's beginning or the disk's end. Skipping backwards does nothing.
 func (d *PartDisk) SkipTo(off int64) error {
 	d.mu.Lock()
@@ -151,13 +156,15 @@ func (d *PartDisk) SkipTo(off int64) error {
 		return d.failure(fmt.Sprintf("skip to %d", off),
 			fmt.Errorf("the disk has %d bytes in blocks of %d", d.spec.Size, diskio.BlockBytes))
 	}
-	d.skipTo(off)
+	if err := d.skipTo(off); err != nil {
+		return d.spoil("skip", err)
+	}
 	return nil
 }
 
-func (d *PartDisk) skipTo(off int64) {
-	d.tree.SkipTo(digest.Blocks(off))
+func (d *PartDisk) skipTo(off int64) error {
 	d.next = max(d.next, off)
+	return d.fillTo(digest.Blocks(off))
 }
 
 // Sync makes everything that was written and skipped durable and returns the
@@ -185,7 +192,7 @@ func (d *PartDisk) sync(complete bool) error {
 	}
 	state := diskState{
 		spec: d.spec, durable: d.next, digests: d.digests.count, crc: d.digests.crc,
-		complete: complete, root: d.root, tree: d.tree.Clone(),
+		complete: complete, root: d.root, tree: d.tree.Clone(), based: d.below != nil,
 	}
 	if err := d.part.journal.record(d.index, state); err != nil {
 		return d.poison("sync", err)
@@ -209,7 +216,7 @@ func (d *PartDisk) syncFiles() error {
 	return d.digests.sync()
 }
 
-// Finish takes the rest of the disk for zeros and compares the root over all of it
+// Finish takes the rest of the disk for zeros, or for the base's, and compares the root over all of it
 // with the source's. If they are the same the disk is durable and complete. If
 // not, the error is ErrDigest and the disk starts again at 0 when the part is
 // begun the next time.
@@ -222,19 +229,16 @@ func (d *PartDisk) Finish(root digest.Sum) error {
 	if err := d.ready(); err != nil {
 		return err
 	}
-	d.skipTo(d.spec.Size)
+	if err := d.skipTo(d.spec.Size); err != nil {
+		return d.spoil("finish", err)
+	}
 	sum, err := d.tree.Root(d.spec.Size)
 	if err != nil {
 		return d.poison("finish", err)
 	}
 	if sum != root {
 		err := fmt.Errorf("%w: %v here, %v there", ErrDigest, sum, root)
-		if again := d.part.journal.record(d.index, diskState{spec: d.spec}); again != nil {
-			err = errors.Join(err, again)
-		} else {
-			d.durable.Store(0)
-		}
-		return d.poison("finish", err)
+		return d.poison("finish", d.drop(err))
 	}
 	d.root = sum
 	return d.sync(true)

@@ -3,12 +3,9 @@ package resume
 import (
 	"errors"
 	"fmt"
-	"io"
 	"path"
 
 	"wanrep/diskio"
-	"wanrep/diskio/digest"
-	"wanrep/diskio/durable"
 )
 
 func (d *PartDisk) dataName() string { return d.name + d.part.store.cfg.Format.Extension() }
@@ -40,24 +37,11 @@ func (d *PartDisk) continueAt(state *diskState) error {
 	}
 	d.digests = &digestsWriter{f: f}
 	if state.tree == nil {
-		if state.tree, err = rebuildTree(f, d.digestsName(), *state); err != nil {
+		if state.tree, err = d.rebuildTree(f, *state); err != nil {
 			return err
 		}
 	}
 	return d.digests.continueAt(state.digests, state.crc)
-}
-
-// rebuildTree reads the digests that the journal counts.
-func rebuildTree(f durable.File, name string, state diskState) (*digest.Tree, error) {
-	r, err := readDigests(f, name, state.spec.Size, state.spec.ID, state.digests)
-	if err != nil {
-		return nil, err
-	}
-	tree, err := r.tree(digest.Blocks(state.durable))
-	if err == nil && r.crc != state.crc {
-		err = &damagedError{name, "its records do not match the journal's checksum"}
-	}
-	return tree, err
 }
 
 // reopen opens the disk's file and forgets what lies at and behind keep.
@@ -65,43 +49,12 @@ func (d *PartDisk) reopen(keep int64) (err error) {
 	if d.data, err = d.part.openFile(d.dataName(), false); err != nil {
 		return err
 	}
-	f := &watchedFile{File: d.data}
-	d.file, err = d.part.store.cfg.Format.Reopen(f, d.spec, keep)
+	var fault error
+	d.file, err = d.part.store.cfg.Format.Reopen(&watchedFile{d.data, &fault}, d.spec, keep)
 	d.dirty = true
-	if f.err != nil {
-		// The disk is at fault, and not what is on it, whatever the format makes of
-		// it: what was received must not be dropped for that.
-		return fmt.Errorf("reopen %s: %w", d.dataName(), f.err)
+	if fault != nil {
+		return fmt.Errorf("reopen %s: %w", d.dataName(), fault)
 	}
-	return err
-}
-
-// A watchedFile keeps the first error of the disk below it.
-type watchedFile struct {
-	durable.File
-	err error
-}
-
-func (f *watchedFile) keep(n int, err error) (int, error) {
-	if f.err == nil && err != nil && err != io.EOF {
-		f.err = err
-	}
-	return n, err
-}
-
-func (f *watchedFile) ReadAt(p []byte, off int64) (int, error) { return f.keep(f.File.ReadAt(p, off)) }
-
-func (f *watchedFile) WriteAt(p []byte, off int64) (int, error) {
-	return f.keep(f.File.WriteAt(p, off))
-}
-
-func (f *watchedFile) Truncate(size int64) error {
-	_, err := f.keep(0, f.File.Truncate(size))
-	return err
-}
-
-func (f *watchedFile) Sync() error {
-	_, err := f.keep(0, f.File.Sync())
 	return err
 }
 
@@ -113,7 +66,7 @@ func (d *PartDisk) create() (err error) {
 	if err := d.data.Truncate(0); err != nil {
 		return err
 	}
-	if d.file, err = d.part.store.cfg.Format.Create(d.data, d.spec); err != nil {
+	if err := d.createFile(); err != nil {
 		return fmt.Errorf("create disk %q: %w", diskio.Printable(d.spec.Name), err)
 	}
 	d.dirty = true
@@ -122,7 +75,25 @@ func (d *PartDisk) create() (err error) {
 		return err
 	}
 	d.digests = &digestsWriter{f: f}
-	return d.digests.create(d.spec)
+	return d.digests.create(d.shape())
+}
+
+func (d *PartDisk) createFile() (err error) {
+	format, p := d.part.store.cfg.Format, d.part
+	if d.below == nil {
+		d.file, err = format.Create(d.data, d.spec)
+		return err
+	}
+	var fault error
+	fsys := watchedFS{p.store.fsys, &fault}
+	d.file, err = format.CreateOn(d.data, d.spec, fsys, path.Join(p.dir, d.dataName()), d.below.file())
+	if fault != nil {
+		return fault
+	}
+	if err != nil && isDamaged(err) {
+		return &baseError{d.below.point, err}
+	}
+	return err
 }
 
 func (d *PartDisk) closeFiles() error {
@@ -133,6 +104,9 @@ func (d *PartDisk) closeFiles() error {
 	if d.digests != nil {
 		errs = append(errs, d.digests.f.Close())
 	}
-	d.data, d.file, d.digests = nil, nil, nil
+	if d.fill != nil {
+		errs = append(errs, d.fill.Close())
+	}
+	d.data, d.file, d.digests, d.fill = nil, nil, nil, nil
 	return errors.Join(errs...)
 }

@@ -31,11 +31,19 @@ type Format interface {
 	Extension() string
 	// Create makes an empty disk in f, which is empty, and marks it incomplete.
 	Create(f durable.File, s DiskSpec) (DiskFile, error)
-	// Reopen continues a disk that Create made and forgets everything at and
-	// behind the virtual offset keep. f is as a crash left it: everything below
+	// CreateOn is Create for a disk that builds on another, which reads as that one
+	// until something is written: zeros too are then content. name is the path of f
+	// in the store, and parent that of the disk below, whose file is complete and
+	// never changes. The way from one to the other stays right when the part
+	// becomes a point. It returns a *diskio.FormatError if nothing can be built on
+	// the parent. The disk may be larger than that; what is behind its end is zeros.
+	CreateOn(f durable.File, s DiskSpec, fsys durable.FS, name, parent string) (DiskFile, error)
+	// Reopen continues a disk that Create or CreateOn made and forgets everything at
+	// and behind the virtual offset keep: it reads as zeros, or as the parent,
+	// again. f is as a crash left it: everything below
 	// keep was written, flushed and synced, and keep is the whole size if Seal
 	// was already begun, or done. It returns a *diskio.FormatError if f is not
-	// what Create made.
+	// what they made.
 	Reopen(f durable.File, s DiskSpec, keep int64) (DiskFile, error)
 	// Open opens the disk of a committed point. It may open other files of the
 	// store below which name builds.

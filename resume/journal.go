@@ -82,6 +82,21 @@ func (j *journal) record(i int, d diskState) error {
 	return nil
 }
 
+// replace makes another state of the part durable.
+func (j *journal) replace(state *partState) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil {
+		return j.err
+	}
+	was := j.state
+	j.state = state
+	if err := j.rewrite(); err != nil {
+		j.state, j.err = was, err
+	}
+	return j.err
+}
+
 func (j *journal) append(i int, d diskState) error {
 	if int64(j.seq)*sectorBytes >= compactBytes {
 		if err := j.rewrite(); err != nil {

@@ -50,7 +50,7 @@ type ManifestDisk struct {
 	PhysicalSectorSize int        `json:"physical_sector_size"`
 	Base               *string    `json:"base"`    // the point whose disk it builds on, or null
 	Root               digest.Sum `json:"root"`    // over the whole virtual disk
-	Digests            int64      `json:"digests"` // blocks that are not all zeros
+	Digests            int64      `json:"digests"` // records in DigestsFile
 	Stored             int64      `json:"stored"`  // size of File in bytes
 }
 
@@ -71,6 +71,13 @@ func (id *diskID) UnmarshalText(text []byte) error {
 		b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15],
 	}
 	return nil
+}
+
+func (d ManifestDisk) spec() DiskSpec {
+	return DiskSpec{
+		Name: d.Name, ID: diskio.ID(d.ID), Size: d.VirtualSize,
+		LogicalSectorSize: d.LogicalSectorSize, PhysicalSectorSize: d.PhysicalSectorSize,
+	}
 }
 
 // fileNames returns the names of all files of the disks.
@@ -143,12 +150,12 @@ func (m Manifest) check() error {
 	files := map[string]bool{manifestName: true}
 	for _, d := range m.Disks {
 		state.disks = append(state.disks, diskState{
-			spec: DiskSpec{
-				Name: d.Name, Size: d.VirtualSize,
-				LogicalSectorSize: d.LogicalSectorSize, PhysicalSectorSize: d.PhysicalSectorSize,
-			},
-			durable: d.VirtualSize, digests: d.Digests, complete: true,
+			spec: d.spec(), durable: d.VirtualSize, digests: d.Digests, complete: true, based: d.Base != nil,
 		})
+		if d.Base != nil && *d.Base != state.base {
+			return fmt.Errorf("disk %q builds on point %q, the point on %q",
+				diskio.Printable(d.Name), diskio.Printable(*d.Base), diskio.Printable(state.base))
+		}
 		for _, f := range []string{d.File, d.DigestsFile} {
 			if !isFileName(f) || files[f] {
 				return fmt.Errorf("disk %q has a file named %q", diskio.Printable(d.Name), diskio.Printable(f))

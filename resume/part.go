@@ -36,8 +36,9 @@ type Part struct {
 // one higher. When it returns, the generation is durable.
 //
 // A disk that differs in anything from that of the part starts again at 0, the
-// others continue, and disks that are not named any more are dropped. Begin fails
-// with ErrBusy while another Part of the VM is open.
+// others continue, and disks that are not named any more are dropped. A disk that
+// starts builds on that of the same name, ID and sector sizes in the VM's newest
+// point that is not damaged, unless that is larger. Begin fails with ErrBusy while another Part of the VM is open.
 func (s *Store) Begin(source, vm string, disks []DiskSpec) (*Part, error) {
 	if s.readOnly {
 		return nil, ErrReadOnly
@@ -145,28 +146,43 @@ func (s *Store) newPart(vmDir, source, vm string) (*partState, error) {
 // empty state.
 func (p *Part) continueDisks(old *partState, disks []DiskSpec) error {
 	p.state.disks = nil
+	chains := p.store.chains(p.vm.dir)
+	base, err := chains.base(old)
+	if err != nil {
+		return err
+	}
+	p.state.base = base
 	for i, spec := range disks {
 		d := &PartDisk{part: p, index: i, spec: spec, name: safeName(spec.Name)}
 		p.disks = append(p.disks, d)
+		under := chains.under(base, spec)
 		state, ok := old.disk(spec.Name)
-		if ok && sameContent(state.spec, spec) && state.durable > 0 {
+		alone := ok && state.alone
+		ok = ok && sameContent(state.spec, spec) && state.durable > 0
+		if ok && state.based {
+			d.below, ok = under, under != nil && base == old.base
+		}
+		if ok {
 			err := d.continueAt(&state)
 			if isDamaged(err) || errors.Is(err, fs.ErrNotExist) {
 				p.store.cfg.Log.Warn("disk starts again, what was received is damaged", "disk", spec.Name, "err", err)
+				alone = alone || isBaseDamaged(err)
 				ok, err = false, d.closeFiles()
 			}
 			if err != nil {
 				return err
 			}
-		} else {
-			ok = false
 		}
 		if !ok {
-			state = diskState{spec: spec, tree: digest.NewTree(0)}
+			if d.below = under; alone {
+				d.below = nil
+			}
+			state = diskState{spec: spec, tree: digest.NewTree(0), based: d.below != nil, alone: alone}
 		}
 		d.begin(state)
 		p.state.disks = append(p.state.disks, state)
 	}
+	p.state.dropUnusedBase()
 	return nil
 }
 
@@ -187,7 +203,12 @@ func (p *Part) createDisks() error {
 		if d.next > 0 {
 			continue
 		}
-		if err := d.create(); err != nil {
+		err := d.create()
+		if isBaseDamaged(err) {
+			p.store.cfg.Log.Warn("disk stands alone, its base is damaged", "disk", d.spec.Name, "err", err)
+			err = d.standAlone()
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -16,8 +16,9 @@ import (
 const (
 	StateCommitted = "committed"
 	StatePart      = "part" // being received, or waiting for its source
-	// StateDamaged is a committed point whose manifest can't be read. Source and
-	// VM are then the names of its directories.
+	// StateDamaged is a committed point of which the manifest can't be read, or a
+	// file is missing, or the same is true of a point on which it builds. Without a
+	// manifest, Source and VM are the names of its directories.
 	StateDamaged = "damaged"
 )
 
@@ -114,19 +115,19 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 		return nil, err
 	}
 	var list []Point
+	chains := s.chains(vmDir)
 	for _, name := range names {
-		m, err := readManifest(s.fsys, path.Join(vmDir, pointsName, name))
-		switch {
-		case err == nil:
-			list = append(list, m.point())
-		case isDamaged(err) || errors.Is(err, fs.ErrNotExist):
+		p := Point{Source: path.Dir(vmDir), VM: path.Base(vmDir), Point: name}
+		if files := chains.files(name); files.err == nil {
+			p = files.manifest.point()
+		}
+		if err := chains.check(name); isDamaged(err) {
 			s.cfg.Log.Warn("point is damaged", "point", name, "err", err)
-			list = append(list, Point{
-				Source: path.Dir(vmDir), VM: path.Base(vmDir), Point: name, State: StateDamaged,
-			})
-		default:
+			p.State = StateDamaged
+		} else if err != nil {
 			return nil, err
 		}
+		list = append(list, p)
 	}
 	return list, nil
 }

@@ -32,7 +32,8 @@ import (
 //	24  sequence, 8 bytes, counting from 1
 //	32  generation, 8 bytes
 //	40  the disk's place in the state, 4 bytes
-//	44  1 if the disk is complete, 4 bytes
+//	44  flags, 4 bytes: 1 if the disk is complete, 2 if it must not build on a base
+//	    when it starts again
 //	48  durable offset, 8 bytes
 //	56  number of digests, 8 bytes
 //	64  CRC-32C of their records, 4 bytes
@@ -84,7 +85,15 @@ type journalDiskJSON struct {
 	CRC                uint32     `json:"crc"`
 	Complete           bool       `json:"complete"`
 	Root               digest.Sum `json:"root"`
+	Based              bool       `json:"based"`
+	Alone              bool       `json:"alone"`
 }
+
+// Flags of a record.
+const (
+	flagComplete = 1 << iota
+	flagAlone
+)
 
 // encodeJournal returns a journal without records.
 func encodeJournal(p *partState, m mark) ([]byte, error) {
@@ -95,6 +104,7 @@ func encodeJournal(p *partState, m mark) ([]byte, error) {
 			LogicalSectorSize: d.spec.LogicalSectorSize, PhysicalSectorSize: d.spec.PhysicalSectorSize,
 			Identity: d.spec.Identity,
 			Durable:  d.durable, Digests: d.digests, CRC: d.crc, Complete: d.complete, Root: d.root,
+			Based: d.based, Alone: d.alone,
 		})
 	}
 	state, err := json.Marshal(j)
@@ -134,9 +144,14 @@ func encodeRecord(m mark, seq, generation uint64, i int, d diskState) []byte {
 	binary.LittleEndian.PutUint64(b[24:], seq)
 	binary.LittleEndian.PutUint64(b[32:], generation)
 	binary.LittleEndian.PutUint32(b[40:], uint32(i))
+	flags := uint32(0)
 	if d.complete {
-		binary.LittleEndian.PutUint32(b[44:], 1)
+		flags |= flagComplete
 	}
+	if d.alone {
+		flags |= flagAlone
+	}
+	binary.LittleEndian.PutUint32(b[44:], flags)
 	binary.LittleEndian.PutUint64(b[48:], uint64(d.durable))
 	binary.LittleEndian.PutUint64(b[56:], uint64(d.digests))
 	binary.LittleEndian.PutUint32(b[64:], d.crc)
@@ -196,6 +211,7 @@ func decodeState(state []byte) (*partState, error) {
 		copy(spec.ID[:], d.ID)
 		p.disks = append(p.disks, diskState{
 			spec: spec, durable: d.Durable, digests: d.Digests, crc: d.CRC, complete: d.Complete, root: d.Root,
+			based: d.Based, alone: d.Alone,
 		})
 	}
 	return p, p.check()
@@ -211,9 +227,12 @@ func (p *partState) advance(b []byte, m mark, seq uint64) bool {
 		int64(i) >= int64(len(p.disks)):
 		return false
 	}
+	flags := binary.LittleEndian.Uint32(b[44:])
 	d := diskState{
 		spec:     p.disks[i].spec,
-		complete: binary.LittleEndian.Uint32(b[44:]) == 1,
+		based:    p.disks[i].based,
+		complete: flags&flagComplete != 0,
+		alone:    flags&flagAlone != 0,
 		durable:  int64(binary.LittleEndian.Uint64(b[48:])),
 		digests:  int64(binary.LittleEndian.Uint64(b[56:])),
 		crc:      binary.LittleEndian.Uint32(b[64:]),

@@ -26,7 +26,10 @@ type diskState struct {
 	digests  int64
 	crc      uint32
 	complete bool
-	root     digest.Sum // of a complete disk
+	// based is set if the disk builds on that of the part's base, and alone if it
+	// must not when it starts again.
+	based, alone bool
+	root         digest.Sum // of a complete disk
 	// tree digests the blocks below durable; nil if that is not at hand.
 	tree *digest.Tree
 }
@@ -35,6 +38,16 @@ func (p *partState) clone() *partState {
 	c := *p
 	c.disks = append([]diskState(nil), p.disks...)
 	return &c
+}
+
+// dropUnusedBase forgets a base on which no disk builds.
+func (p *partState) dropUnusedBase() {
+	for _, d := range p.disks {
+		if d.based {
+			return
+		}
+	}
+	p.base = ""
 }
 
 // disk returns the state of the disk with that name.
@@ -61,6 +74,9 @@ func (p *partState) check() error {
 	if _, ok := pointNumber(p.base); !ok && p.base != "" {
 		return fmt.Errorf("%q is no point's name", diskio.Printable(p.base))
 	}
+	if p.base >= p.point {
+		return fmt.Errorf("point %s builds on point %s", p.point, p.base)
+	}
 	specs := make([]DiskSpec, len(p.disks))
 	for i, d := range p.disks {
 		specs[i] = d.spec
@@ -69,6 +85,9 @@ func (p *partState) check() error {
 		return err
 	}
 	for _, d := range p.disks {
+		if d.based && p.base == "" {
+			return fmt.Errorf("disk %q builds on nothing", diskio.Printable(d.spec.Name))
+		}
 		if err := d.check(); err != nil {
 			return fmt.Errorf("disk %q: %w", diskio.Printable(d.spec.Name), err)
 		}

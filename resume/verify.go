@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 
 	"wanrep/diskio"
@@ -25,6 +24,7 @@ const (
 	whatContent = "content differs from its digest"
 	whatRead    = "content can't be read: "
 	whatDigests = "digests file: "
+	whatBase    = ", in what base point %s has"
 )
 
 // Verify reads all of a committed point again, compares the digest of each block
@@ -41,12 +41,13 @@ func Verify(ctx context.Context, s *Store, p Point, report func(VerifyProblem)) 
 	if err != nil {
 		return err
 	}
-	dir, err := pointDir(m.Source, m.VM, m.Point)
+	vm, err := vmDir(m.Source, m.VM)
 	if err != nil {
 		return err
 	}
+	chains := s.chains(vm)
 	for _, d := range m.Disks {
-		v := &verifier{store: s, dir: dir, disk: d, report: report, problem: VerifyProblem{Point: m.Point, Disk: d.Name}}
+		v := &verifier{store: s, chains: chains, dir: path.Join(vm, pointsName, m.Point), disk: d, report: report, problem: VerifyProblem{Point: m.Point, Disk: d.Name}}
 		if err := v.run(ctx); err != nil {
 			return err
 		}
@@ -57,6 +58,7 @@ func Verify(ctx context.Context, s *Store, p Point, report func(VerifyProblem)) 
 // A verifier verifies one disk.
 type verifier struct {
 	store  *Store
+	chains *chains
 	dir    string
 	disk   ManifestDisk
 	report func(VerifyProblem)
@@ -103,9 +105,9 @@ func (v *verifier) run(ctx context.Context) error {
 
 // checkDigests compares the digests file with the root in the manifest.
 func (v *verifier) checkDigests() bool {
-	err := v.withDigests(func(r *digestsReader) error {
-		t, err := r.tree(digest.Blocks(v.disk.VirtualSize))
-		if err != nil {
+	err := v.withDigests(func(m *digestsMerge) error {
+		t := digest.NewTree(0)
+		if err := m.extend(t, digest.Blocks(v.disk.VirtualSize)); err != nil {
 			return err
 		}
 		root, err := t.Root(v.disk.VirtualSize)
@@ -114,6 +116,10 @@ func (v *verifier) checkDigests() bool {
 		}
 		return err
 	})
+	var own *baseError
+	if errors.As(err, &own) && own.point == v.problem.Point {
+		err = own.err
+	}
 	if err != nil {
 		v.tell(diskio.Extent{Length: v.disk.VirtualSize}, whatDigests+err.Error())
 		v.flush()
@@ -121,34 +127,34 @@ func (v *verifier) checkDigests() bool {
 	return err == nil
 }
 
-func (v *verifier) withDigests(use func(*digestsReader) error) error {
-	f, err := v.store.fsys.OpenFile(path.Join(v.dir, v.disk.DigestsFile), os.O_RDONLY, 0)
+func (v *verifier) withDigests(use func(*digestsMerge) error) error {
+	l, err := v.chains.layer(v.problem.Point, v.disk.Name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	r, err := readDigests(f, v.disk.DigestsFile, v.disk.VirtualSize, diskio.ID(v.disk.ID), v.disk.Digests)
+	m, err := mergeDigests(v.store.fsys, l, 0)
 	if err != nil {
 		return err
 	}
-	return use(r)
+	defer m.Close()
+	return use(m)
 }
 
 // compare goes through all blocks that are stored or have a digest. Without
 // trusted digests it only digests what is stored.
 func (v *verifier) compare(ctx context.Context, trusted bool) error {
 	if !trusted {
-		return v.walk(ctx, func() (int64, digest.Sum, error) { return 0, digest.Sum{}, io.EOF }, false)
+		return v.walk(ctx, func() (int64, digest.Sum, string, error) { return 0, digest.Sum{}, "", io.EOF }, false)
 	}
-	return v.withDigests(func(r *digestsReader) error { return v.walk(ctx, r.read, true) })
+	return v.withDigests(func(m *digestsMerge) error { return v.walk(ctx, m.read, true) })
 }
 
 // walk merges two ascending lists of blocks: those of the records and those that
 // are stored. A block in neither is zeros in both.
-func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, error), judge bool) error {
+func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, string, error), judge bool) error {
 	blocks := digest.Blocks(v.disk.VirtualSize)
 	buf := make([]byte, diskio.BlockBytes)
-	index, want, err := next()
+	index, want, point, err := next()
 	for at := int64(0); ; at++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -166,12 +172,12 @@ func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, err
 			v.tree.SkipTo(blocks)
 			return nil
 		}
-		expected := digest.ZeroBlock()
+		expected, from := digest.ZeroBlock(), v.problem.Point
 		if at == recorded {
-			expected = want
-			index, want, err = next()
+			expected, from = want, point
+			index, want, point, err = next()
 		}
-		v.block(at, buf, expected, judge)
+		v.block(at, buf, expected, from, judge)
 	}
 }
 
@@ -196,8 +202,8 @@ func (v *verifier) storedAt(at, blocks int64) int64 {
 	return min(max(at, v.data.Start/diskio.BlockBytes), blocks)
 }
 
-// block reads one block and compares its digest.
-func (v *verifier) block(at int64, buf []byte, want digest.Sum, judge bool) {
+// block reads one block, which the point from has, and compares its digest.
+func (v *verifier) block(at int64, buf []byte, want digest.Sum, from string, judge bool) {
 	off := at * diskio.BlockBytes
 	buf = buf[:min(diskio.BlockBytes, v.disk.VirtualSize-off)]
 	extent := diskio.Extent{Start: off, Length: int64(len(buf))}
@@ -211,8 +217,12 @@ func (v *verifier) block(at int64, buf []byte, want digest.Sum, judge bool) {
 	}
 	sum := digest.Block(buf)
 	v.tree.Add(sum)
-	if judge && sum != want {
+	switch {
+	case !judge || sum == want:
+	case from == v.problem.Point:
 		v.tell(extent, whatContent)
+	default:
+		v.tell(extent, whatContent+fmt.Sprintf(whatBase, from))
 	}
 }
 

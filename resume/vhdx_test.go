@@ -1,7 +1,11 @@
 package resume_test
 
 import (
+	"errors"
 	"os"
+	"path"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"wanrep/diskio/durable"
@@ -16,10 +20,37 @@ type vhdxFormat struct{}
 func (vhdxFormat) Extension() string { return ".vhdx" }
 
 func (vhdxFormat) Create(f durable.File, s resume.DiskSpec) (resume.DiskFile, error) {
-	return vhdx.Create(f, vhdx.Spec{
-		VirtualSize: s.Size, LogicalSectorSize: s.LogicalSectorSize, PhysicalSectorSize: s.PhysicalSectorSize,
-		DiskID: s.ID, Incomplete: true,
-	})
+	return vhdx.Create(f, vhdxSpec(s, nil))
+}
+
+func (vhdxFormat) CreateOn(f durable.File, s resume.DiskSpec, fsys durable.FS, name, parent string) (resume.DiskFile, error) {
+	rel, err := filepath.Rel(filepath.FromSlash(path.Dir(name)), filepath.FromSlash(parent))
+	if err != nil {
+		return nil, err
+	}
+	source, err := files{fsys}.Open(parent)
+	if err != nil {
+		return nil, err
+	}
+	guid, err := vhdx.DataWriteGUID(parent, source)
+	if err = errors.Join(err, source.Close()); err != nil {
+		return nil, err
+	}
+	return vhdx.Create(f, vhdxSpec(s, &vhdx.Parent{
+		DataWriteGUID: guid,
+		RelativePath:  strings.ReplaceAll(filepath.ToSlash(rel), "/", `\`),
+	}))
+}
+
+func vhdxSpec(s resume.DiskSpec, parent *vhdx.Parent) vhdx.Spec {
+	return vhdx.Spec{
+		VirtualSize:        s.Size,
+		LogicalSectorSize:  s.LogicalSectorSize,
+		PhysicalSectorSize: s.PhysicalSectorSize,
+		DiskID:             s.ID,
+		Parent:             parent,
+		Incomplete:         true,
+	}
 }
 
 func (vhdxFormat) Reopen(f durable.File, _ resume.DiskSpec, keep int64) (resume.DiskFile, error) {

@@ -8,6 +8,7 @@ import (
 	"wanrep/diskio/durable"
 	"wanrep/replicate/progress"
 	"wanrep/resume"
+	"wanrep/resume/vhdxstore"
 )
 
 // offlineStatus tells what the files of an appliance tell while it does not run.
@@ -66,7 +67,7 @@ func listOffline(path string) ([]resume.Point, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	store, err := resume.OpenReadOnly(dir, resume.Config{Format: vhdxFormat{}})
+	store, err := resume.OpenReadOnly(dir, resume.Config{Format: vhdxstore.Format{}})
 	if err != nil {
 		return nil, err
 	}

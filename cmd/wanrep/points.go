@@ -16,6 +16,7 @@ import (
 	"wanrep/diskio/durable"
 	"wanrep/replicate/control"
 	"wanrep/resume"
+	"wanrep/resume/vhdxstore"
 )
 
 func newPointsCommand() *cobra.Command {
@@ -73,7 +74,7 @@ func (f *pointsFlags) openStore() (*resume.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	store, err := resume.OpenReadOnly(dir, resume.Config{Format: vhdxFormat{}})
+	store, err := resume.OpenReadOnly(dir, resume.Config{Format: vhdxstore.Format{}})
 	if err != nil {
 		dir.Close()
 		return nil, fmt.Errorf("open store %s: %w", diskio.Printable(path), err)

@@ -25,6 +25,7 @@ import (
 	"wanrep/diskio/image"
 	"wanrep/diskio/raw"
 	"wanrep/resume"
+	"wanrep/resume/vhdxstore"
 )
 
 // TestScripts runs the scripts of the commands that need no appliance.
@@ -69,7 +70,7 @@ func scriptStore(ts *testscript.TestScript, _ bool, args []string) {
 	fsys, err := durable.OS(dir)
 	ts.Check(err)
 	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
-	store, err := resume.Open(fsys, resume.Config{Format: vhdxFormat{}, Software: "wanrep test", Now: func() time.Time { return at }})
+	store, err := resume.Open(fsys, resume.Config{Format: vhdxstore.Format{}, Software: "wanrep test", Now: func() time.Time { return at }})
 	ts.Check(err)
 	defer store.Close()
 	if len(args) == 1 {

@@ -18,6 +18,7 @@ import (
 	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
 	"wanrep/resume"
+	"wanrep/resume/vhdxstore"
 )
 
 // A targetAppliance is the one that keeps the replicas.
@@ -48,7 +49,7 @@ func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err 
 	if t.dir, err = openStoreDir(cfg.Store.Path); err != nil {
 		return nil, err
 	}
-	if t.store, err = resume.Open(t.dir, resume.Config{Format: vhdxFormat{}, Software: softwareVersion(), Log: log}); err != nil {
+	if t.store, err = resume.Open(t.dir, resume.Config{Format: vhdxstore.Format{}, Software: softwareVersion(), Log: log}); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", cfg.Store.Path, err)
 	}
 	t.listener, err = quicx.Listen(quicx.ListenConfig{

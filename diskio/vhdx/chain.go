@@ -56,6 +56,16 @@ func OpenFiles(files Files, name string, o Options) (diskio.Image, error) {
 	return openChain(name, f, p, o)
 }
 
+// DataWriteGUID returns what a child of the disk in f must name as its parent's
+// (see [Parent]), after it has checked the file as Open does. name is for messages.
+func DataWriteGUID(name string, f Source) (diskio.ID, error) {
+	l, err := openLayer(name, f, Options{})
+	if err != nil {
+		return diskio.ID{}, err
+	}
+	return l.header.dataWriteGUID, nil
+}
+
 // openChain opens the file f and its parents. It closes f on an error.
 func openChain(name string, f Source, p place, o Options) (*disk, error) {
 	d := &disk{}

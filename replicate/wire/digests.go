@@ -54,7 +54,7 @@ func NewDigestReader(r io.Reader, from, size int64) *DigestReader {
 }
 
 // Next returns the next digest, or io.EOF behind the last one. A stream that ends
-// early is an error.
+// early is an error, and so is a [Refused].
 func (d *DigestReader) Next() (block int64, sum digest.Sum, err error) {
 	for len(d.records) == 0 {
 		if d.last {
@@ -67,11 +67,14 @@ func (d *DigestReader) Next() (block int64, sum digest.Sum, err error) {
 		if err != nil {
 			return 0, sum, err
 		}
-		list, ok := message.(*DigestList)
-		if !ok {
+		switch m := message.(type) {
+		case *DigestList:
+			d.records, d.last = m.Records, m.Last
+		case *Refused:
+			return 0, sum, m
+		default:
 			return 0, sum, badf("digests", "%T where a list has to be", message)
 		}
-		d.records, d.last = list.Records, list.Last
 	}
 	block = int64(binary.BigEndian.Uint64(d.records))
 	copy(sum[:], d.records[8:])

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"wanrep/diskio"
 	"wanrep/diskio/digest"
 )
 
@@ -173,6 +174,9 @@ type Refused struct {
 	Code string `cbor:"0,keyasint"`
 	Text string `cbor:"1,keyasint"`
 }
+
+// Error makes a Refused what a reader returns in place of what it waited for.
+func (r *Refused) Error() string { return "refused: " + diskio.Printable(r.Text) }
 
 // Unknown is a message of a type that this version does not know. Receivers skip
 // it.

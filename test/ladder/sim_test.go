@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,6 +23,7 @@ import (
 	"wanrep/replicate"
 	"wanrep/replicate/progress"
 	"wanrep/resume"
+	"wanrep/resume/vhdxstore"
 )
 
 // A sim is two whole appliances, with real QUIC between them, in a bubble of fake
@@ -87,6 +87,13 @@ func (r *router) cutAfter(n int64, outage time.Duration) {
 		}
 		return time.Since(since) < outage
 	}
+}
+
+// total is how many bytes were carried towards the target.
+func (r *router) total() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.carried
 }
 
 func (r *router) cut() {
@@ -160,7 +167,7 @@ func (s *sim) startTarget() {
 }
 
 func (s *sim) openStore(fs durable.FS) *resume.Store {
-	store, err := resume.Open(fs, resume.Config{Format: plainFormat{}})
+	store, err := resume.Open(fs, storeConfig)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -193,7 +200,8 @@ func (s *sim) startSource() {
 		VMs:  []replicate.VM{vm},
 		Jobs: []replicate.Job{{Name: "nightly", Peer: "dr", VMs: []string{"sql01"}}},
 		Open: func(_ context.Context, path string) (replicate.Snapshot, replicate.Geometry, error) {
-			return s.disks[path], replicate.Geometry{LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
+			d := s.disks[path]
+			return snapshot{d, d.version}, replicate.Geometry{ID: [16]byte([]byte(path + "0123456789abcdef")[:16]), LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
 		},
 		Attach: s.attach,
 	})
@@ -236,32 +244,18 @@ func (s *sim) powerCut(seed uint64, pause time.Duration) {
 // checkReplica compares every disk of the newest committed point with the source.
 func (s *sim) checkReplica() {
 	s.t.Helper()
-	store, err := resume.OpenReadOnly(s.fs, resume.Config{Format: plainFormat{}})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	points, err := store.List()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	store, points := s.points()
 	if len(points) != 1 || points[0].State != resume.StateCommitted {
 		s.t.Fatalf("the store has %+v, want one committed point", points)
 	}
 	for name, disk := range s.disks {
-		content, err := store.OpenDisk(points[0], name)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		got := make([]byte, disk.Size())
-		if _, err := content.ReadAt(got, 0); err != nil && err != io.EOF {
-			s.t.Fatal(err)
-		}
-		if !bytes.Equal(got, disk.content) {
+		if !bytes.Equal(content(s.t, store, points[0], name), disk.content) {
 			s.t.Errorf("disk %s of the replica differs from the source", name)
 		}
-		content.Close()
 	}
 }
+
+var storeConfig = resume.Config{Format: vhdxstore.Format{}}
 
 var quiet = slog.New(slog.DiscardHandler)
 
@@ -350,65 +344,22 @@ func (d *memoryDisk) Identity() (string, error) {
 	return fmt.Sprintf("version %d", d.version), nil
 }
 
-func (d *memoryDisk) Check() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.version != 0 {
+// A snapshot is a memoryDisk as it was when a run opened it.
+type snapshot struct {
+	*memoryDisk
+	version int
+}
+
+func (s snapshot) Check() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.memoryDisk.version != s.version {
 		return &diskio.ChangedError{Path: "disk", What: "version"}
 	}
 	return nil
 }
 
-func (d *memoryDisk) Close() error { return nil }
-
-// plainFormat stores a disk as its bytes behind one byte that says whether it is
-// whole.
-type plainFormat struct{}
-
-type plainFile struct{ f durable.File }
-
-func (plainFormat) Extension() string { return ".plain" }
-
-func (plainFormat) Create(f durable.File, s resume.DiskSpec) (resume.DiskFile, error) {
-	return plainFile{f}, f.Truncate(1 + s.Size)
-}
-
-func (plainFormat) Reopen(f durable.File, s resume.DiskSpec, keep int64) (resume.DiskFile, error) {
-	if err := f.Truncate(1 + keep); err != nil {
-		return nil, err
-	}
-	return plainFile{f}, f.Truncate(1 + s.Size)
-}
-
-func (plainFormat) Open(fsys durable.FS, name string) (resume.Content, error) {
-	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return plainContent{io.NewSectionReader(f, 1, info.Size()-1), f}, nil
-}
-
-func (p plainFile) WriteAt(b []byte, off int64) (int, error) { return p.f.WriteAt(b, 1+off) }
-func (p plainFile) Flush() error                             { return nil }
-func (p plainFile) Seal() error                              { _, err := p.f.WriteAt([]byte{1}, 0); return err }
-
-type plainContent struct {
-	*io.SectionReader
-	f durable.File
-}
-
-func (c plainContent) NextData(off int64) (int64, int64, error) {
-	if off >= c.Size() {
-		return 0, 0, io.EOF
-	}
-	return off, c.Size() - off, nil
-}
-
-func (c plainContent) Close() error { return c.f.Close() }
+func (s snapshot) Close() error { return nil }
 
 // bubble runs a test in fake time.
 func bubble(t *testing.T, disks map[string]*memoryDisk, f func(t *testing.T, s *sim)) {

@@ -1,0 +1,112 @@
+package resume
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"wanrep/diskio/digest"
+	"wanrep/diskio/durable"
+)
+
+// Based reports whether the disk builds on that of the part's base point. What is
+// not written to it is then the base's, and not zeros.
+func (d *PartDisk) Based() bool { return d.below != nil }
+
+// BaseDigests reads the digests of what the disk builds on: from the block from on,
+// in ascending order, each block that is not all zeros. next returns io.EOF behind
+// the last; a disk that stands alone has none. It may be used while another
+// goroutine writes to the disk. The caller has to call close.
+func (d *PartDisk) BaseDigests(from int64) (next func() (block int64, sum digest.Sum, err error), close func() error, err error) {
+	m, err := mergeDigests(d.part.store.fsys, d.below, from)
+	if err != nil {
+		return nil, nil, d.failure("read the base's digests", err)
+	}
+	next = func() (int64, digest.Sum, error) {
+		block, sum, _, err := m.read()
+		if err != nil && err != io.EOF {
+			err = d.failure("read the base's digests", err)
+		}
+		return block, sum, err
+	}
+	return next, m.Close, nil
+}
+
+// fillTo takes the blocks up to end that were not written for the base's.
+func (d *PartDisk) fillTo(end int64) error {
+	if d.below == nil || d.tree.Next() >= end {
+		d.tree.SkipTo(end)
+		return nil
+	}
+	if d.fill == nil {
+		fill, err := mergeDigests(d.part.store.fsys, d.below, d.tree.Next())
+		if err != nil {
+			return err
+		}
+		d.fill = fill
+	}
+	return d.fill.extend(d.tree, end)
+}
+
+// drop forgets what was received of the disk: when the part is begun again the disk
+// starts at 0. It then stands alone, because with a base it would only come to the
+// same again if the base is not what it says.
+func (d *PartDisk) drop(err error) error {
+	state := diskState{spec: d.spec, based: d.below != nil, alone: true}
+	if again := d.part.journal.record(d.index, state); again != nil {
+		return errors.Join(err, again)
+	}
+	d.durable.Store(0)
+	return err
+}
+
+// spoil poisons the disk, and drops it if its base is damaged.
+func (d *PartDisk) spoil(op string, err error) error {
+	if isBaseDamaged(err) {
+		err = d.drop(err)
+	}
+	return d.poison(op, err)
+}
+
+// shape returns what the digests file's head has to say.
+func (d *PartDisk) shape() digestsShape {
+	return digestsShape{size: d.spec.Size, id: d.spec.ID, baseBlocks: d.below.blocks()}
+}
+
+// rebuildTree reads the digests that the journal counts, and the base's.
+func (d *PartDisk) rebuildTree(f durable.File, state diskState) (*digest.Tree, error) {
+	name, end := d.digestsName(), digest.Blocks(state.durable)
+	own, err := readDigests(f, name, d.shape(), state.digests)
+	if err != nil {
+		return nil, err
+	}
+	m := &digestsMerge{zero: digest.ZeroBlock()}
+	m.put(own, "")
+	tree := digest.NewTree(0)
+	if err = m.open(d.part.store.fsys, d.below, 0); err == nil {
+		err = m.extend(tree, end)
+	}
+	switch {
+	case err != nil:
+	case m.layers[0].err == nil:
+		err = &damagedError{name, fmt.Sprintf("a record for block %d of a disk that is durable up to block %d", m.layers[0].index, end)}
+	case own.crc != state.crc:
+		err = &damagedError{name, "its records do not match the journal's checksum"}
+	}
+	return tree, errors.Join(err, m.Close())
+}
+
+// standAlone begins the disk, of which nothing is there yet, without its base.
+func (d *PartDisk) standAlone() error {
+	if err := d.closeFiles(); err != nil {
+		return err
+	}
+	d.below = nil
+	state := d.part.state
+	state.disks[d.index] = diskState{spec: d.spec, tree: digest.NewTree(0), alone: true}
+	state.dropUnusedBase()
+	if err := d.part.journal.replace(state.clone()); err != nil {
+		return err
+	}
+	return d.create()
+}

@@ -1,0 +1,152 @@
+package resume
+
+import (
+	"errors"
+	"io"
+	"path"
+
+	"wanrep/diskio/digest"
+	"wanrep/diskio/durable"
+)
+
+// A digestsMerge reads the digests files of the layers of a disk as one: of the
+// records of a block that of the uppermost layer counts, and a block that became
+// zeros there has none.
+type digestsMerge struct {
+	layers []mergedLayer // from the top down
+	files  []io.Closer
+	zero   digest.Sum
+}
+
+// A mergedLayer is one layer and its next record.
+type mergedLayer struct {
+	r     *digestsReader
+	point string // empty for the layer of a part
+	index int64
+	sum   digest.Sum
+	err   error // io.EOF behind the last
+}
+
+func (l *mergedLayer) advance() {
+	l.index, l.sum, l.err = l.r.read()
+	if l.err != nil && l.err != io.EOF && l.point != "" {
+		l.err = &baseError{l.point, l.err}
+	}
+}
+
+// mergeDigests reads the digests of a committed disk from that block on, with one
+// buffer for each layer.
+func mergeDigests(fsys durable.FS, top *layer, from int64) (*digestsMerge, error) {
+	m := &digestsMerge{zero: digest.ZeroBlock()}
+	if err := m.open(fsys, top, from); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// open puts a committed disk below the layers that there are.
+func (m *digestsMerge) open(fsys durable.FS, top *layer, from int64) error {
+	for l := top; l != nil; l = l.below {
+		if err := m.openLayer(fsys, l, from); err != nil {
+			return &baseError{l.point, err}
+		}
+	}
+	return nil
+}
+
+func (m *digestsMerge) openLayer(fsys durable.FS, l *layer, from int64) error {
+	f, err := fsys.OpenFile(path.Join(l.dir, l.disk.DigestsFile), 0, 0)
+	if err != nil {
+		return err
+	}
+	m.files = append(m.files, f)
+	r, err := readDigests(f, l.disk.DigestsFile, l.shape(), l.disk.Digests)
+	if err != nil {
+		return err
+	}
+	if err := r.seek(f, from); err != nil {
+		return err
+	}
+	m.put(r, l.point)
+	return nil
+}
+
+// put adds a layer below those that there are.
+func (m *digestsMerge) put(r *digestsReader, point string) {
+	m.layers = append(m.layers, mergedLayer{r: r, point: point})
+	m.layers[len(m.layers)-1].advance()
+}
+
+// peek returns the layer that has the next record, or io.EOF behind the last.
+func (m *digestsMerge) peek() (*mergedLayer, error) {
+	var next *mergedLayer
+	for i := range m.layers {
+		l := &m.layers[i]
+		if l.err != nil && l.err != io.EOF {
+			return nil, l.err
+		}
+		if l.err == nil && (next == nil || l.index < next.index) {
+			next = l
+		}
+	}
+	if next == nil {
+		return nil, io.EOF
+	}
+	return next, nil
+}
+
+// pass goes on behind the records of a block.
+func (m *digestsMerge) pass(index int64) {
+	for i := range m.layers {
+		if l := &m.layers[i]; l.err == nil && l.index == index {
+			l.advance()
+		}
+	}
+}
+
+// read returns the next block that is not all zeros, its digest, and the point that
+// has it; or io.EOF behind the last.
+func (m *digestsMerge) read() (index int64, sum digest.Sum, point string, err error) {
+	for {
+		l, err := m.peek()
+		if err != nil {
+			return 0, sum, "", err
+		}
+		index, sum, point = l.index, l.sum, l.point
+		m.pass(index)
+		if sum != m.zero {
+			return index, sum, point, nil
+		}
+	}
+}
+
+// extend adds to a tree the digests of the blocks from its end up to end.
+func (m *digestsMerge) extend(t *digest.Tree, end int64) error {
+	for {
+		l, err := m.peek()
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if err == io.EOF || l.index >= end {
+			break
+		}
+		index, sum := l.index, l.sum
+		m.pass(index)
+		if index >= t.Next() && sum != m.zero {
+			t.SkipTo(index)
+			t.Add(sum)
+		}
+	}
+	t.SkipTo(end)
+	return nil
+}
+
+// Close closes the files of the committed layers.
+func (m *digestsMerge) Close() error {
+	var errs []error
+	for _, f := range m.files {
+		errs = append(errs, f.Close())
+	}
+	m.files = nil
+	return errors.Join(errs...)
+}

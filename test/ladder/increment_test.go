@@ -1,0 +1,197 @@
+package ladder
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"time"
+
+	"wanrep/diskio"
+	"wanrep/replicate"
+	"wanrep/resume"
+)
+
+// change writes to a disk between two runs: some blocks get new content, some
+// become zeros, and some zeros become content.
+func (d *memoryDisk) change(seed byte) (changed int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.version++
+	blocks := len(d.content) / diskio.BlockBytes
+	for b := int(seed) % 5; b < blocks; b += 17 {
+		block := d.content[b*diskio.BlockBytes:][:diskio.BlockBytes]
+		if b%2 == 0 {
+			clear(block)
+			continue
+		}
+		for i := range block {
+			block[i] = byte(i)*31 + seed + byte(i>>8)
+		}
+		changed += diskio.BlockBytes
+	}
+	return changed
+}
+
+// points opens the store beside the target.
+func (s *sim) points() (*resume.Store, []resume.Point) {
+	s.t.Helper()
+	store, err := resume.OpenReadOnly(s.fs, storeConfig)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	points, err := store.List()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return store, points
+}
+
+// content reads a disk of a point.
+func content(t *testing.T, store *resume.Store, p resume.Point, disk string) []byte {
+	t.Helper()
+	c, err := store.OpenDisk(p, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := make([]byte, c.Size())
+	if _, err := c.ReadAt(b, 0); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestIncrements runs again and again over disks that change, through cuts and
+// power cuts. Each point stays what its disks were, and only what changed goes
+// over.
+func TestIncrements(t *testing.T) {
+	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
+		var were []map[string][]byte
+		base := ""
+		for round := range 5 {
+			changed := map[string]int64{}
+			now := map[string][]byte{}
+			for name, d := range s.disks {
+				changed[name] = d.Size()
+				if round > 0 {
+					changed[name] = d.change(byte(round))
+				}
+				now[name] = bytes.Clone(d.content)
+			}
+			were = append(were, now)
+			report := s.increment(round)
+			vm := report.VMs[0]
+			if round > 0 && (vm.Base == nil || *vm.Base != base) {
+				t.Errorf("point %s builds on %v, want %s", vm.Point, vm.Base, base)
+			}
+			base = vm.Point
+			for _, d := range vm.Disks {
+				if limit := changed[d.Disk] + changed[d.Disk]/20; d.Data-d.Resent > limit {
+					t.Errorf("round %d, disk %s: %d bytes were sent for %d that changed", round, d.Disk, d.Data-d.Resent, changed[d.Disk])
+				}
+				if round > 0 && d.SkippedSame == 0 {
+					t.Errorf("round %d, disk %s: nothing was the same", round, d.Disk)
+				}
+			}
+		}
+		store, points := s.points()
+		if len(points) != len(were) {
+			t.Fatalf("%d points, want %d", len(points), len(were))
+		}
+		for i, p := range points {
+			for name, want := range were[i] {
+				if !bytes.Equal(content(t, store, p, name), want) {
+					t.Errorf("point %s: disk %s is not what it was", p.Point, name)
+				}
+			}
+			err := resume.Verify(t.Context(), store, p, func(problem resume.VerifyProblem) { t.Errorf("point %s: %+v", p.Point, problem) })
+			if err != nil {
+				t.Errorf("verify point %s: %v", p.Point, err)
+			}
+		}
+	})
+}
+
+// increment runs the job with the trouble of its round.
+func (s *sim) increment(round int) replicate.Report {
+	s.t.Helper()
+	done := make(chan error, 1)
+	var report replicate.Report
+	go func() {
+		var err error
+		report, err = s.source.Run(s.t.Context(), "nightly")
+		done <- err
+	}()
+	switch round {
+	case 2:
+		s.router.cutAfter(s.router.total()+300<<10, time.Minute)
+	case 3:
+		time.Sleep(1100 * time.Millisecond)
+		s.powerCut(7, 3*time.Second)
+	}
+	if err := <-done; err != nil {
+		s.t.Fatalf("round %d: %v", round, err)
+	}
+	s.router.heal()
+	return report
+}
+
+// TestDisksComeAndGo grows, adds, removes and replaces disks between two runs.
+func TestDisksComeAndGo(t *testing.T) {
+	disks := map[string]*memoryDisk{"data": newDisk(30, 1), "logs": newDisk(20, 2), "os": newDisk(10, 3)}
+	bubble(t, disks, func(t *testing.T, s *sim) {
+		if _, err := s.source.Run(t.Context(), "nightly"); err != nil {
+			t.Fatal(err)
+		}
+		grown := disks["data"]
+		grown.content = append(grown.content, newDisk(10, 9).content...)
+		grown.version++
+		disks["os"] = newDisk(5, 4) // shrunk, so another disk
+		disks["os"].version = 1
+		report, err := s.source.Run(t.Context(), "nightly")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range report.VMs[0].Disks {
+			based := d.SkippedSame > 0
+			if want := d.Disk != "os"; based != want {
+				t.Errorf("disk %s builds on the point before: %v, want %v", d.Disk, based, want)
+			}
+		}
+		store, points := s.points()
+		for name, d := range disks {
+			if !bytes.Equal(content(t, store, points[1], name), d.content) {
+				t.Errorf("disk %s is not what it was", name)
+			}
+		}
+	})
+}
+
+// TestDamagedBaseIsNotBuiltOn loses the base's file. The next run sends the disk
+// whole, and says so by its report.
+func TestDamagedBaseIsNotBuiltOn(t *testing.T) {
+	bubble(t, smallDisks(), func(t *testing.T, s *sim) {
+		if _, err := s.source.Run(t.Context(), "nightly"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.fs.Remove("branch/sql01/points/0000000000000001/data.vhdx"); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range s.disks {
+			d.change(1)
+		}
+		report, err := s.source.Run(t.Context(), "nightly")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range report.VMs[0].Disks {
+			if d.Disk == "data" && d.SkippedSame > 0 {
+				t.Error("disk data was built on a base that is gone")
+			}
+		}
+		store, points := s.points()
+		if !bytes.Equal(content(t, store, points[len(points)-1], "data"), s.disks["data"].content) {
+			t.Error("disk data is not what it was")
+		}
+	})
+}
