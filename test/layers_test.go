@@ -28,7 +28,7 @@ var layers = map[string]layer{
 	"cmd/wanrep": {
 		imports: []string{
 			"configs", "diskio", "diskio/digest", "diskio/durable", "diskio/image", "diskio/vhd", "diskio/vhdx",
-			"quicx", "replicate", "replicate/control", "replicate/progress", "resume", "test/wan", "tui",
+			"quicx", "replicate", "replicate/control", "replicate/progress", "resume", "resume/vhdxstore", "test/wan", "tui",
 		},
 		modules: []string{blake3, cobra, xsys, xterm},
 		tests:   []string{"diskio/raw", testscript},
@@ -38,7 +38,7 @@ var layers = map[string]layer{
 	"diskio":                 {},
 	"diskio/digest":          {imports: []string{"diskio"}, modules: []string{blake3}, tests: []string{rapid}},
 	"diskio/durable":         {imports: []string{"diskio"}, modules: []string{xsys}},
-	"diskio/durable/crashfs": {imports: []string{"diskio/durable"}},
+	"diskio/durable/crashfs": {imports: []string{"diskio/durable"}, tests: []string{rapid}},
 	"diskio/image":           {imports: []string{"diskio", "diskio/durable", "diskio/raw", "diskio/vhd", "diskio/vhdx"}},
 	"diskio/raw":             {imports: []string{"diskio"}, modules: []string{xsys}},
 	"diskio/vhd":             {imports: []string{"diskio"}, modules: []string{xsys}, tests: []string{rapid}},
@@ -60,6 +60,8 @@ var layers = map[string]layer{
 		tests:   []string{"diskio/durable/crashfs", "diskio/vhdx", rapid},
 	},
 
+	"resume/vhdxstore": {imports: []string{"diskio/durable", "diskio/vhdx", "resume"}},
+
 	"tui": {
 		imports: []string{"diskio", "replicate/progress"},
 		modules: []string{bubbles, bubbletea, lipgloss, termenv, xterm},
@@ -70,7 +72,7 @@ var layers = map[string]layer{
 	"test":     {tests: []string{"diskio", "diskio/vhdx", "test/wan", xsys}},
 	"test/ladder": {tests: []string{
 		"diskio", "diskio/digest", "diskio/durable", "diskio/durable/crashfs", "quicx", "replicate",
-		"replicate/progress", "replicate/wire", "resume", quicGo + "/testutils/simnet",
+		"replicate/progress", "replicate/wire", "resume", "resume/vhdxstore", quicGo + "/testutils/simnet",
 	}},
 	"test/screens": {imports: []string{"replicate/progress", "tui"}, modules: []string{creackPTY, ximage, xvt}},
 }
