@@ -126,7 +126,7 @@ func (d *disk) openParent(child *layer, p place, o Options) (*layer, error) {
 	case len(reasons) == 0:
 		return nil, refuse("not found")
 	}
-	return nil, refuse("%s", strings.Join(reasons, "; "))
+	return nil, refuse("not found where parents may be: %s", strings.Join(reasons, "; "))
 }
 
 // tryParent opens the file name as the parent of child.
