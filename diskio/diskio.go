@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // BlockBytes is the unit of digests and of change detection.
@@ -113,6 +114,14 @@ type Image interface {
 	// NextData returns the first extent at or after off whose bytes are stored,
 	// or io.EOF when only holes and zeros remain.
 	NextData(off int64) (start, length int64, err error)
+	// Files are the paths of the chain's files, the image's own first.
+	Files() []string
+	// NextChanged returns the first extent at or after off that may differ from
+	// what the file ancestor, which is one of Files, and those below it hold: what
+	// the files above it decide. It is io.EOF when there is none, and wraps
+	// ErrNoAncestor for another file. So the children that checkpoints leave are a
+	// list of changes, and nothing has to be read to find them.
+	NextChanged(ancestor string, off int64) (start, length int64, err error)
 	// Identity names the content: it differs whenever something wrote to a file
 	// of the chain. It is read afresh from the files and safe to print.
 	Identity() (string, error)
@@ -138,6 +147,24 @@ func NextData(img Image, off int64) (start, length int64, err error) {
 
 // ErrUnknownFormat is returned for a file that no format here recognises.
 var ErrUnknownFormat = errors.New("not a disk image of a known format")
+
+// ErrNoAncestor is returned for a file that is not in an image's chain.
+var ErrNoAncestor = errors.New("not a file of the disk's chain")
+
+// Ancestor returns the place of a file in files, and an error that wraps
+// ErrNoAncestor if it is not there. Two paths of one file are the same.
+func Ancestor(files []string, ancestor string) (int, error) {
+	want, err := os.Stat(ancestor)
+	if err != nil {
+		return 0, err
+	}
+	for i, f := range files {
+		if have, err := os.Stat(f); err == nil && os.SameFile(have, want) {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: %w", Printable(ancestor), ErrNoAncestor)
+}
 
 // A FormatError says where a file breaks its format.
 type FormatError struct {

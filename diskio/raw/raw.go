@@ -213,6 +213,16 @@ func (d *disk) NextData(off int64) (start, length int64, err error) {
 	return diskio.NextData(d, off)
 }
 
+func (d *disk) Files() []string { return []string{d.path} }
+
+// NextChanged finds nothing: a raw disk has no ancestor but itself.
+func (d *disk) NextChanged(ancestor string, _ int64) (start, length int64, err error) {
+	if _, err := diskio.Ancestor(d.Files(), ancestor); err != nil {
+		return 0, 0, err
+	}
+	return 0, 0, io.EOF
+}
+
 func (d *disk) Identity() (string, error) {
 	s, err := d.state()
 	if err != nil {

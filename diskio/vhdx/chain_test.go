@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -47,8 +48,10 @@ func TestChain(t *testing.T) {
 				return Spec{VirtualSize: size, BlockSize: c.blocks[i], LogicalSectorSize: c.sector}
 			}
 			w := create(t, filepath.Join(dir, names[0]), spec(0), fill)
+			models := [][]byte{bytes.Clone(model)}
 			for i := 1; i < 3; i++ {
 				w = child(t, filepath.Join(dir, names[i]), w, `.\`+names[i-1], spec(i), fill)
+				models = append(models, bytes.Clone(model))
 			}
 			path := filepath.Join(dir, names[2])
 			d := open(t, path, Options{})
@@ -64,8 +67,36 @@ func TestChain(t *testing.T) {
 			if err != nil || strings.Count(id, " on ") != 2 || id != diskio.Printable(id) {
 				t.Errorf("identity is %q, %v", id, err)
 			}
+			for i, name := range names {
+				checkChanged(t, d, filepath.Join(dir, name), models[i], model)
+			}
 			sevenZipReads(t, path, model)
 		})
+	}
+}
+
+// checkChanged checks that what NextChanged tells makes the disk of its ancestor.
+func checkChanged(t *testing.T, d diskio.Image, ancestor string, was, is []byte) {
+	t.Helper()
+	patched := bytes.Clone(was)
+	for off := int64(0); ; {
+		start, length, err := d.NextChanged(ancestor, off)
+		if err == io.EOF {
+			break
+		}
+		if err != nil || start < off || length <= 0 || start+length > d.Size() {
+			t.Fatalf("next changed after %d: %d bytes at %d, %v", off, length, start, err)
+		}
+		copy(patched[start:start+length], is[start:])
+		off = start + length
+	}
+	if !bytes.Equal(patched, is) {
+		t.Errorf("since %s: %s", filepath.Base(ancestor), firstDiff(patched, is))
+	}
+	if ancestor == d.Files()[0] {
+		if start, _, err := d.NextChanged(ancestor, 0); err != io.EOF {
+			t.Errorf("the disk differs from itself at %d (%v)", start, err)
+		}
 	}
 }
 

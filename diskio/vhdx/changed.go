@@ -1,0 +1,60 @@
+package vhdx
+
+import (
+	"io"
+
+	"wanrep/diskio"
+)
+
+// Files are the paths of the chain's files, the youngest first.
+func (d *disk) Files() []string {
+	var files []string
+	for _, l := range d.layers {
+		files = append(files, l.path)
+	}
+	return files
+}
+
+// NextChanged returns the first extent at or after off that the files above
+// ancestor decide: whole blocks that they have or say are zeros, and the sectors
+// that their bitmaps claim.
+func (d *disk) NextChanged(ancestor string, off int64) (start, length int64, err error) {
+	above, err := diskio.Ancestor(d.Files(), ancestor)
+	if err != nil {
+		return 0, 0, err
+	}
+	for at := max(off, 0); at < d.Size(); {
+		l, r, err := d.resolve(at, d.Size()-at)
+		if err != nil {
+			return 0, 0, err
+		}
+		switch changed := d.changed(l, at, above); {
+		case changed && length == 0:
+			start, length = at, r.length
+		case changed:
+			length += r.length
+		case length > 0:
+			return start, length, nil
+		}
+		if length >= maxExtent {
+			return start, length, nil
+		}
+		at += r.length
+	}
+	if length == 0 {
+		return 0, 0, io.EOF
+	}
+	return start, length, nil
+}
+
+// changed reports whether the disk at off, which layer l decides, may differ from
+// the layers from above on. Where a file between is smaller than both its child and
+// its parent, the disk has zeros, whatever the parent has.
+func (d *disk) changed(l *layer, off int64, above int) bool {
+	for _, younger := range d.layers[:above] {
+		if l == younger || l == nil && off >= younger.size {
+			return true
+		}
+	}
+	return false
+}
