@@ -69,7 +69,7 @@ type Snapshot interface {
 	// NextData returns the first extent at or after off that may hold anything
 	// but zeros, or io.EOF.
 	NextData(off int64) (start, length int64, err error)
-	// Identity names the content, printable, at most wire.MaxIdentity bytes.
+	// Identity names the content.
 	Identity() (string, error)
 	// Check returns an error if the content changed since the snapshot was taken.
 	Check() error

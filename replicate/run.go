@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"wanrep/diskio"
 	"wanrep/diskio/digest"
 	"wanrep/replicate/progress"
+	"wanrep/replicate/wire"
 )
 
 // Outcomes of a VM and of a run.
@@ -93,6 +95,10 @@ func (r *run) openDisks(v *vmRun) error {
 		v.disks = append(v.disks, d)
 		if d.identity, err = d.snapshot.Identity(); err != nil {
 			return d.fail(err)
+		}
+		if len(d.identity) > wire.MaxIdentity {
+			// That of a long chain of checkpoints names every file.
+			d.identity = fmt.Sprintf("sha256 %x", sha256.Sum256([]byte(d.identity)))
 		}
 		d.ledger = newLedger(d.size())
 		d.show(progress.Waiting, "")
