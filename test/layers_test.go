@@ -68,8 +68,9 @@ var layers = map[string]layer{
 		tests:   []string{creackPTY, xvt},
 	},
 
-	"test/wan": {},
-	"test":     {tests: []string{"diskio", "diskio/vhdx", "test/wan", xsys}},
+	"test/bench": {imports: []string{"diskio", "diskio/image", "diskio/vhdx"}},
+	"test/wan":   {},
+	"test":       {tests: []string{"diskio", "diskio/vhdx", "test/wan", xsys}},
 	"test/ladder": {tests: []string{
 		"diskio", "diskio/digest", "diskio/durable", "diskio/durable/crashfs", "quicx", "replicate",
 		"replicate/progress", "replicate/wire", "resume", "resume/vhdxstore", quicGo + "/testutils/simnet",
