@@ -1,6 +1,7 @@
 package ladder
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -344,5 +345,30 @@ func TestStalledLinkIsNotHealthy(t *testing.T) {
 		if !told {
 			t.Errorf("no event says why the link was left: %+v", s.sources.Status().Events)
 		}
+	})
+}
+
+// TestSlowTargetSlowsTheSource has a target that takes nothing off its streams. The
+// source reads ahead no more than the windows of the link and its own pipeline hold.
+func TestSlowTargetSlowsTheSource(t *testing.T) {
+	bubble(t, map[string]*memoryDisk{"data": newDisk(1000, 1)}, func(t *testing.T, s *sim) {
+		s.stopTarget()
+		opened := &wire.Opened{Point: "1", Generation: 1, Disks: []wire.Offset{{}}}
+		s.stopTarget = s.liar([]any{&wire.Welcome{Version: 1}, opened}, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.source.Run(ctx, "nightly")
+		}()
+		time.Sleep(30 * time.Second)
+		s.disks["data"].mu.Lock()
+		read := s.disks["data"].read
+		s.disks["data"].mu.Unlock()
+		if read == 0 || read > 16<<20 {
+			t.Errorf("the source has read %d bytes that nobody takes", read)
+		}
+		cancel()
+		<-done
 	})
 }

@@ -319,3 +319,62 @@ func TestAnswerToCommitGetsLost(t *testing.T) {
 		})
 	}
 }
+
+// TestScheduledRunIsRetried lets a scheduled run fail for a full target. It is
+// tried again in the regular manner, and by hand it is not.
+func TestScheduledRunIsRetried(t *testing.T) {
+	bubble(t, smallDisks(), func(t *testing.T, s *sim) {
+		s.fs.SetSpace(1 << 20)
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- s.source.Serve(ctx) }()
+		first := s.sources.Status().Jobs[0].Next
+		for first.IsZero() {
+			time.Sleep(time.Second)
+			first = s.sources.Status().Jobs[0].Next
+		}
+		time.Sleep(time.Until(first) + 15*time.Minute) // the run, and the first retry
+		job := s.sources.Status().Jobs[0]
+		if job.Outcome != progress.Failed || job.Try != 1 || !strings.Contains(job.Because, "no space") {
+			t.Errorf("after a retry: %+v", job)
+		}
+		s.fs.SetSpace(1 << 40)
+		time.Sleep(10 * time.Minute)
+		job = s.sources.Status().Jobs[0]
+		if job.Outcome != progress.Committed || job.Try != 2 {
+			t.Errorf("after the second retry: %+v", job)
+		}
+		s.checkReplica()
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+
+		s.fs.SetSpace(1 << 20)
+		if report, err := s.source.Run(t.Context(), "nightly"); err == nil || report.Duration > 60 {
+			t.Errorf("by hand: error %v after %v s, want one at once", err, report.Duration)
+		}
+	})
+}
+
+// TestRetriesEnd lets every try fail: the run and three retries.
+func TestRetriesEnd(t *testing.T) {
+	bubble(t, smallDisks(), func(t *testing.T, s *sim) {
+		s.fs.SetSpace(1 << 20)
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- s.source.Serve(ctx) }()
+		time.Sleep(24 * time.Hour)
+		cancel()
+		<-served
+		failed := 0
+		for _, e := range s.sources.Status().Events {
+			if strings.HasPrefix(e.Text, "failed: ") {
+				failed++
+			}
+		}
+		if failed != 4 {
+			t.Errorf("%d failed runs in a day, want one and three retries", failed)
+		}
+	})
+}

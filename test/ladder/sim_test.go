@@ -194,11 +194,18 @@ func (s *sim) startSource() {
 			vm.Disks = append(vm.Disks, replicate.Disk{Name: name, Path: name})
 		}
 	}
+	schedule, err := replicate.ParseSchedule("daily 22:00")
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	s.sources = progress.NewBoard("source", "branch", "test")
 	s.source, err = replicate.NewSource(replicate.SourceConfig{
 		Name: "branch", Software: "test", Board: s.sources, Log: quiet,
-		VMs:  []replicate.VM{vm},
-		Jobs: []replicate.Job{{Name: "nightly", Peer: "dr", VMs: []string{"sql01"}}},
+		VMs: []replicate.VM{vm},
+		Jobs: []replicate.Job{{
+			Name: "nightly", Peer: "dr", VMs: []string{"sql01"},
+			Schedule: schedule, Retries: 3, RetryWait: 10 * time.Minute,
+		}},
 		Open: func(_ context.Context, path string) (replicate.Snapshot, replicate.Geometry, error) {
 			d := s.disks[path]
 			return snapshot{d, d.version}, replicate.Geometry{ID: [16]byte([]byte(path + "0123456789abcdef")[:16]), LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
