@@ -105,7 +105,7 @@ func (d *diskRun) sendPieces(ctx context.Context, stream Stream, from int64, ahe
 			marked = end
 		}
 		if err := d.write(stream, p.frames); err != nil {
-			return err
+			return lostOnly(err)
 		}
 		d.written.Store(marked)
 		d.count(p, described)
@@ -158,9 +158,18 @@ func (d *diskRun) sendEnd(ctx context.Context, stream Stream) error {
 	end := wire.AppendEnd(nil, d.size(), root)
 	d.totals.wire.Add(int64(len(end)))
 	if err := d.write(stream, end); err != nil {
-		return err
+		return lostOnly(err)
 	}
 	d.written.Store(d.size())
+	return nil
+}
+
+// lostOnly returns the error of a write if it means that the link is lost. If the
+// target just takes no more, it says why on the way back, and that is the error.
+func lostOnly(err error) error {
+	if retryable(err) {
+		return err
+	}
 	return nil
 }
 
