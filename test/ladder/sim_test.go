@@ -121,8 +121,8 @@ func newSim(t *testing.T, disks map[string]*memoryDisk) *sim {
 func (s *sim) plug(addr *net.UDPAddr) net.PacketConn {
 	line := &simnet.SimulatedLink{Latency: 100 * time.Millisecond, UploadPacket: s.router}
 	conn := simnet.NewBlockingSimConn(addr, line)
+	line.Start() // before anything can arrive
 	s.router.AddNode(addr, line)
-	line.Start()
 	s.links = append(s.links, line)
 	return conn
 }
