@@ -103,6 +103,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // Dropped reports whether the line was lost, so that redialing may help.
 func (e *Error) Dropped() bool { return e.Class == Dropped }
 
+// done reports whether the peer ended the link because nothing was left to do.
+func (e *Error) done() bool { return e.Class == Ended && e.Code == CodeDone }
+
 // wrap turns the error of a link or stream into an [*Error], unless it is one.
 func wrap(op, peer string, err error) error {
 	if err == nil {

@@ -181,9 +181,10 @@ func (l *Link) end() {
 	close(l.finished)
 }
 
+// sayLost tells of a link that ended before its work was done.
 func (l *Link) sayLost(err error) {
 	var known *Error
-	if errors.As(err, &known) && known.Class != Local && !errors.Is(err, errEarlyRejected) {
+	if errors.As(err, &known) && known.Class != Local && !known.done() && !errors.Is(err, errEarlyRejected) {
 		l.say(Event{Kind: EventLost, Level: slog.LevelWarn, Peer: l.peer, Text: "link lost: " + known.text})
 	}
 }
