@@ -35,8 +35,11 @@ type counters struct{ read, data, wire int64 }
 func NewBoard(role, name, version string) *Board {
 	now := time.Now().UTC()
 	return &Board{
-		status: Status{Schema: Schema, Role: role, Name: name, Version: version, Time: now, Started: now},
-		last:   map[diskKey]counters{},
+		status: Status{
+			Schema: Schema, Role: role, Name: name, Version: version, Time: now, Started: now,
+			Links: []Link{}, Jobs: []Job{}, VMs: []VM{}, Events: []Event{}, Samples: []Sample{},
+		},
+		last: map[diskKey]counters{},
 	}
 }
 
@@ -79,7 +82,8 @@ func (b *Board) Link(peer string, change func(*Link)) {
 		Link{Peer: peer, State: LinkIdle, Since: time.Now().UTC()})
 	was := l.State
 	change(l)
-	touch(&l.Since, was != l.State)
+	// A link that is dialed on the timer is lost since the first attempt.
+	touch(&l.Since, was != l.State && !(was == LinkDialing && l.State == LinkRedial))
 }
 
 // Job changes the entry of a job, which it makes if there is none.
@@ -124,7 +128,7 @@ func (b *Board) Event(e Event) {
 
 func (b *Board) vm(source, vm string) *VM {
 	return find(&b.status.VMs, func(v *VM) bool { return v.Source == source && v.VM == vm },
-		VM{Source: source, VM: vm, State: NotStarted, Since: time.Now().UTC()})
+		VM{Source: source, VM: vm, State: NotStarted, Since: time.Now().UTC(), Disks: []Disk{}})
 }
 
 // find returns the element that is wanted, or fresh, appended.

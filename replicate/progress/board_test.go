@@ -67,3 +67,25 @@ func TestEventsAreLimited(t *testing.T) {
 		t.Errorf("%d events, the last is %q", len(events), events[len(events)-1].Text)
 	}
 }
+
+func TestALostLinkIsLostSinceTheLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBoard("source", "branch", "1.0")
+		enter := func(state string) {
+			b.Link("dr", func(l *Link) { l.State = state })
+			time.Sleep(time.Minute)
+		}
+		enter(LinkUp)
+		lost := time.Now()
+		enter(LinkDialing)
+		enter(LinkRedial)
+		if got := b.Status().Links[0].Since; !got.Equal(lost) {
+			t.Errorf("redialed since %v, want %v", got, lost)
+		}
+		back := time.Now()
+		enter(LinkUp)
+		if got := b.Status().Links[0].Since; !got.Equal(back) {
+			t.Errorf("up since %v, want %v", got, back)
+		}
+	})
+}
