@@ -46,9 +46,9 @@ func (d *diskRun) send(ctx context.Context, s *session, place int, generation ui
 	return group.Wait()
 }
 
-// read reads ahead what has to be sent, and closes ahead at its end.
+// read reads ahead what has to be sent. It closes ahead when all of it was read, and
+// only then: what is behind the last piece is taken for zeros.
 func (d *diskRun) read(ctx context.Context, s *session, place int, generation uint64, ahead chan<- *piece) error {
-	defer close(ahead)
 	from := d.durable.Load()
 	p, err := d.plan(from)
 	if err != nil {
@@ -67,12 +67,15 @@ func (d *diskRun) read(ctx context.Context, s *session, place int, generation ui
 		}
 		r.baseline = newBaseline(wire.NewDigestReader(stream, digest.Blocks(from), d.size()), d.size())
 	}
-	err = r.run(ctx)
-	var no *wire.Refused
-	if errors.As(err, &no) {
-		return refused(no)
+	if err := r.run(ctx); err != nil {
+		var no *wire.Refused
+		if errors.As(err, &no) {
+			return refused(no)
+		}
+		return err
 	}
-	return err
+	close(ahead)
+	return nil
 }
 
 // plan counts what is left, for the estimate, and returns the plan.
@@ -92,7 +95,16 @@ func (d *diskRun) plan(from int64) (*plan, error) {
 func (d *diskRun) sendPieces(ctx context.Context, stream Stream, from int64, ahead <-chan *piece) error {
 	described := from
 	marked := from // what the target has heard of
-	for p := range ahead {
+	for {
+		var p *piece
+		select {
+		case p = <-ahead:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if p == nil {
+			break
+		}
 		p.encoded.Wait()
 		end := p.extent.End()
 		if err := d.ledger.add(ctx, p.blocks, end); err != nil {
@@ -111,9 +123,6 @@ func (d *diskRun) sendPieces(ctx context.Context, stream Stream, from int64, ahe
 		d.count(p, described)
 		described = end
 		pieces.Put(p)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
 	}
 	d.totals.zero.Add(d.size() - described)
 	return d.sendEnd(ctx, stream)
