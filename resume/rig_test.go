@@ -1,7 +1,6 @@
 package resume_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,8 +14,9 @@ import (
 	"wanrep/resume"
 )
 
-// The rig plays a source that sends two points of a VM, over a link that is lost
-// once, with a disk that changes and one that vanishes in between. It notes what
+// The rig plays a source that sends three points of a VM, over a link that is lost
+// once: disks vanish and appear, one is replaced, and one grows, with blocks that
+// change and blocks that become zeros, so that it builds on two others. It notes what
 // the target told it, and holds the target to that after every crash and error.
 
 const (
@@ -75,10 +75,11 @@ type phase struct {
 
 var phases = []phase{
 	{disks: []snapshot{
-		newSnapshot("os", "ab.c", 1536), newSnapshot("Data", "x..z", block), newSnapshot("tmp", "t", block),
-	}, blocks: 7},
-	{disks: []snapshot{newSnapshot("os", "ab.c", 1536), newSnapshot("Data", "x.w", block)}, commit: true},
-	{disks: []snapshot{newSnapshot("os", "qb", 512), newSnapshot("Data", "x.w", block)}, commit: true},
+		newSnapshot("os", "ab.c", 1536), newSnapshot("tmp", "t", block),
+	}, blocks: 4},
+	{disks: []snapshot{newSnapshot("os", "ab.c", 1536), newSnapshot("Data", "x", block)}, commit: true},
+	{disks: []snapshot{newSnapshot("os", "a..cq", 512), replaced(newSnapshot("Data", ".", block))}, commit: true},
+	{disks: []snapshot{newSnapshot("os", "d.e.q", 512)}, commit: true},
 }
 
 // A player is the source. It survives the target's crashes.
@@ -221,8 +222,11 @@ func (p *player) begin(s *resume.Store, ph phase) (*resume.Part, error) {
 	p.point, p.generation = part.Point(), part.Generation()
 	// What was begun anew, or dropped, owes us nothing any more.
 	told := map[string]int64{}
-	for _, d := range part.Disks() {
+	for i, d := range part.Disks() {
 		id := d.Spec().Identity
+		if want := canBuildOn(p.lastPoint(), ph.disks[i]); d.Based() != want {
+			return nil, broken("disk %s builds on a base: %v, want %v", id, d.Based(), want)
+		}
 		if d.Durable() < p.told[id] {
 			return nil, broken("disk %s begins at %d; %d was acknowledged", id, d.Durable(), p.told[id])
 		}
@@ -240,8 +244,13 @@ func (p *player) begin(s *resume.Store, ph phase) (*resume.Part, error) {
 func (p *player) send(part *resume.Part, ph phase) error {
 	left := ph.blocks
 	next := make([]int64, len(ph.disks))
+	bases := make([]map[int64]digest.Sum, len(ph.disks))
 	for i, d := range part.Disks() {
 		next[i] = d.Durable()
+		var err error
+		if bases[i], err = baseOf(d); err != nil {
+			return err
+		}
 	}
 	for sending := true; sending; {
 		sending = false
@@ -254,7 +263,7 @@ func (p *player) send(part *resume.Part, ph phase) error {
 			from := next[i]
 			next[i] = min(from+2*block, size)
 			left -= 2
-			if err := p.sendBlocks(d, ph.disks[i], from, next[i]); err != nil {
+			if err := p.sendBlocks(d, ph.disks[i], bases[i], from, next[i]); err != nil {
 				return err
 			}
 		}
@@ -274,11 +283,12 @@ func (p *player) send(part *resume.Part, ph phase) error {
 	return nil
 }
 
-func (p *player) sendBlocks(d *resume.PartDisk, from snapshot, start, end int64) error {
+// sendBlocks sends what differs from the base.
+func (p *player) sendBlocks(d *resume.PartDisk, from snapshot, base map[int64]digest.Sum, start, end int64) error {
 	for at := start; at < end; at += block {
 		b := from.content[at:min(at+block, end)]
 		var err error
-		if len(bytes.Trim(b, "\x00")) == 0 {
+		if sameAs(base, at, b) {
 			err = d.SkipTo(at + int64(len(b)))
 		} else {
 			err = d.Write(at, b)
