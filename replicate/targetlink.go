@@ -260,8 +260,13 @@ func (l *targetLink) commit(m *wire.Commit) (any, error) {
 	}
 	for i, d := range disks {
 		root, complete := d.Root()
-		if !complete || root != m.Roots[i] {
-			return nil, &RefusedError{Code: wire.CodeDigest, Text: fmt.Sprintf("disk %s is not what the source sent", d.Spec().Name)}
+		if complete && root != m.Roots[i] {
+			err := d.Drop()
+			l.closePoint(progress.Parked, "a disk is not what the source has")
+			return nil, l.storeError("commit the point of "+p.vm, err)
+		}
+		if !complete {
+			return nil, &RefusedError{Code: wire.CodeDigest, Text: fmt.Sprintf("disk %s is not complete", d.Spec().Name)}
 		}
 	}
 	manifest, err := p.part.Commit()

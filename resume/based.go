@@ -48,6 +48,14 @@ func (d *PartDisk) fillTo(end int64) error {
 	return d.fill.extend(d.tree, end)
 }
 
+// Drop forgets what was received of the disk, complete or not, because it is not what
+// the source has. The Part has to be closed then.
+func (d *PartDisk) Drop() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.poison("drop", d.drop(ErrDigest))
+}
+
 // drop forgets what was received of the disk: when the part is begun again the disk
 // starts at 0. It then stands alone, because with a base it would only come to the
 // same again if the base is not what it says.

@@ -11,6 +11,7 @@ import (
 	"wanrep/diskio"
 	"wanrep/diskio/digest"
 	"wanrep/quicx"
+	"wanrep/replicate"
 	"wanrep/replicate/wire"
 )
 
@@ -370,5 +371,44 @@ func TestSlowTargetSlowsTheSource(t *testing.T) {
 		}
 		cancel()
 		<-done
+	})
+}
+
+// TestWrongDiskIsSentAnew has a part whose disk is complete and not the source's,
+// as one with a bug could leave it. The commit is refused, and the run after it
+// sends the disk anew.
+func TestWrongDiskIsSentAnew(t *testing.T) {
+	bubble(t, map[string]*memoryDisk{"data": newDisk(4, 1)}, func(t *testing.T, s *sim) {
+		c := s.call()
+		m := open()
+		m.Disks[0].ID, m.Disks[0].PhysicalSectorSize, m.Disks[0].Identity = diskID("data"), 4096, "version 0"
+		if _, err := c.ask(hello(), m); err != nil {
+			t.Fatal(err)
+		}
+		zeros := digest.NewTree(0)
+		zeros.SkipTo(4)
+		root, err := zeros.Root(4 * diskio.BlockBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := c.stream(&wire.Begin{Generation: 1})
+		if _, err := st.Write(wire.AppendEnd(nil, 4*diskio.BlockBytes, root)); err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := wire.Read(st); err != nil {
+			t.Fatalf("the end was answered by %+v and %v", answer, err)
+		}
+		c.link.Close(quicx.CodeDone, "")
+		time.Sleep(time.Second)
+
+		_, err = s.source.Run(t.Context(), "nightly")
+		var refused *replicate.RefusedError
+		if !errors.As(err, &refused) || refused.Code != wire.CodeDigest {
+			t.Fatalf("got %v, want a refusal for the digest", err)
+		}
+		if _, err := s.source.Run(t.Context(), "nightly"); err != nil {
+			t.Fatal(err)
+		}
+		s.checkReplica()
 	})
 }

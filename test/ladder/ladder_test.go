@@ -378,3 +378,32 @@ func TestRetriesEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestUnreadableDisk cannot read the end of a disk. Nothing of the rest is taken
+// for zeros, and when the disk can be read again the next run goes on.
+func TestUnreadableDisk(t *testing.T) {
+	for range 10 {
+		bubble(t, smallDisks(), func(t *testing.T, s *sim) {
+			d := s.disks["data"]
+			d.bad = d.Size() - 1
+			report, err := s.source.Run(t.Context(), "nightly")
+			var disk *replicate.DiskError
+			if !errors.As(err, &disk) || report.Outcome != "failed" || s.attempts > 0 {
+				t.Fatalf("outcome %q, error %v, %d redials; want failed for the disk", report.Outcome, err, s.attempts)
+			}
+			for _, vm := range s.board.Status().VMs {
+				for _, d := range vm.Disks {
+					if d.Disk == "data" && d.Durable == d.VirtualSize {
+						t.Error("a disk that was not read to its end is complete")
+					}
+				}
+			}
+			d.bad = 0
+			again, err := s.source.Run(t.Context(), "nightly")
+			if err != nil || again.VMs[0].Point != report.VMs[0].Point {
+				t.Fatalf("point %s and %v, want %s", again.VMs[0].Point, err, report.VMs[0].Point)
+			}
+			s.checkReplica()
+		})
+	}
+}

@@ -208,7 +208,7 @@ func (s *sim) startSource() {
 		}},
 		Open: func(_ context.Context, path string) (replicate.Snapshot, replicate.Geometry, error) {
 			d := s.disks[path]
-			return snapshot{d, d.version}, replicate.Geometry{ID: [16]byte([]byte(path + "0123456789abcdef")[:16]), LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
+			return snapshot{d, d.version}, replicate.Geometry{ID: diskID(path), LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
 		},
 		Attach: s.attach,
 	})
@@ -311,7 +311,10 @@ type memoryDisk struct {
 	content []byte
 	version int
 	read    int64 // bytes, ever
+	bad     int64 // reads at and behind it fail; 0 is none
 }
+
+func diskID(name string) [16]byte { return [16]byte([]byte(name + "0123456789abcdef")[:16]) }
 
 // newDisk makes a disk of blocks of which every third is zeros.
 func newDisk(blocks int, seed uint64) *memoryDisk {
@@ -332,6 +335,9 @@ func newDisk(blocks int, seed uint64) *memoryDisk {
 func (d *memoryDisk) ReadAt(p []byte, off int64) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.bad > 0 && off+int64(len(p)) > d.bad {
+		return 0, errors.New("input/output error")
+	}
 	d.read += int64(len(p))
 	return copy(p, d.content[off:]), nil
 }
