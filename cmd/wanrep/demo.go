@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -105,6 +107,9 @@ func (o demoOptions) run(cmd *cobra.Command) error {
 	d := &demo{opts: o, doc: demoDocument{Schema: demoSchema, VM: demoVM, Line: demoLineFacts(), Steps: []demoStep{}, Disks: []demoDisk{}}}
 	d.log = &demoLog{began: began, since: began, said: func(s demoStep) { printDemoStep(lines, s) }}
 
+	// A terminal that is closed ends the demo as ctrl-c does: its files go too.
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+	defer stop()
 	dir, err := os.MkdirTemp("", "wanrep-demo-")
 	if err != nil {
 		return fmt.Errorf("make a folder for the demo: %w", err)
@@ -112,12 +117,12 @@ func (o demoOptions) run(cmd *cobra.Command) error {
 	printDemoHead(lines, dir)
 	if !o.plain && !o.json && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd())) {
 		d.log.said = func(demoStep) {}
-		err = d.show(cmd.Context(), dir, int64(size))
+		err = d.show(ctx, dir, int64(size))
 		for _, s := range d.log.all() {
 			printDemoStep(lines, s)
 		}
 	} else {
-		err = d.work(cmd.Context(), dir, int64(size), nil)
+		err = d.work(ctx, dir, int64(size), nil)
 	}
 	if removed := os.RemoveAll(dir); removed != nil && err == nil {
 		err = fmt.Errorf("remove the demo's files: %w", removed)

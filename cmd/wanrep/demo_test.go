@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +26,9 @@ func runDemo(t *testing.T, ctx context.Context, args ...string) (stdout, stderr 
 	}
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
+	// The first use of signals starts a goroutine that stays.
+	_, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	stop()
 	before := runtime.NumGoroutine()
 	var out, messages bytes.Buffer
 	cmd := newDemoCommand()
