@@ -145,19 +145,32 @@ func FuzzJournal(f *testing.F) {
 }
 
 func FuzzDigestsFile(f *testing.F) {
-	shape := digestsShape{size: 5 * 65536, id: diskio.ID{3}}
-	file := encodeDigestsHead(shape)
-	for _, index := range []byte{0, 2, 3} {
-		record := make([]byte, digestsRecord)
-		record[0], record[8] = index, 1
-		file = append(file, record...)
+	file := func(baseBlocks int64, zeros bool) []byte {
+		b := encodeDigestsHead(digestsShape{size: 5 * 65536, id: diskio.ID{3}, baseBlocks: baseBlocks})
+		for _, index := range []byte{0, 2, 3} {
+			record := make([]byte, digestsRecord)
+			record[0], record[8] = index, 1
+			if zero := digest.ZeroBlock(); zeros {
+				copy(record[8:], zero[:])
+			}
+			b = append(b, record...)
+		}
+		return b
 	}
-	f.Add(file, int64(3))
-	f.Add(file, int64(4))
-	f.Add(file[:100], int64(1))
-	f.Add(file, int64(-1))
-	f.Add(append(bytes.Clone(file), file[64:104]...), int64(4))
-	f.Fuzz(func(t *testing.T, b []byte, count int64) {
+	alone := file(0, false)
+	f.Add(alone, int64(3), int64(0), int64(0))
+	f.Add(alone, int64(4), int64(0), int64(0))
+	f.Add(alone[:100], int64(1), int64(0), int64(0))
+	f.Add(alone, int64(-1), int64(0), int64(0))
+	f.Add(append(bytes.Clone(alone), alone[64:104]...), int64(4), int64(0), int64(0))
+	f.Add(alone, int64(3), int64(0), int64(1))
+	f.Add(alone, int64(3), int64(4), int64(0))
+	f.Add(file(4, false), int64(3), int64(4), int64(3))
+	f.Add(file(4, true), int64(3), int64(4), int64(2))
+	f.Add(file(3, true), int64(3), int64(3), int64(0))
+	f.Add(file(0, true), int64(3), int64(0), int64(4))
+	f.Fuzz(func(t *testing.T, b []byte, count, baseBlocks, from int64) {
+		shape := digestsShape{size: 5 * 65536, id: diskio.ID{3}, baseBlocks: baseBlocks}
 		r, err := readDigests(bytes.NewReader(b), "os.digests", shape, count)
 		if err != nil {
 			if !isDamaged(err) {
@@ -165,7 +178,11 @@ func FuzzDigestsFile(f *testing.F) {
 			}
 			return
 		}
-		last := int64(-1)
+		if err := r.seek(bytes.NewReader(b), from); err != nil {
+			t.Fatal(err)
+		}
+		last := max(0, from) - 1
+		count = r.count
 		for n := int64(0); ; n++ {
 			index, sum, err := r.read()
 			if err == io.EOF && n != count {
@@ -174,7 +191,7 @@ func FuzzDigestsFile(f *testing.F) {
 			if err != nil {
 				break
 			}
-			if index <= last || index >= 5 || sum == digest.ZeroBlock() {
+			if index <= last || index >= 5 || sum == digest.ZeroBlock() && index >= baseBlocks {
 				t.Fatalf("record for block %d after %d", index, last)
 			}
 			last = index
