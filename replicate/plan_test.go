@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"wanrep/diskio"
+	"wanrep/replicate/progress"
 	"wanrep/replicate/wire"
 )
 
@@ -104,3 +105,21 @@ func (l liar) NextData(int64) (int64, int64, error) {
 func (l liar) Identity() (string, error) { return "liar", nil }
 func (l liar) Check() error              { return nil }
 func (l liar) Close() error              { return nil }
+
+// TestUnreadDiskHasNoEnd reads a disk that can't be read. What was read so far must
+// not look like all of it.
+func TestUnreadDiskHasNoEnd(t *testing.T) {
+	d := &diskRun{vm: "sql01", name: "os", board: progress.NewBoard("source", "branch", "test")}
+	d.snapshot = liar{diskio.Extent{Length: 1 << 20}}
+	ahead := make(chan *piece, readAhead)
+	err := d.read(t.Context(), nil, 0, 1, ahead)
+	var disk *DiskError
+	if !errors.As(err, &disk) {
+		t.Fatalf("got %v, want an error of the disk", err)
+	}
+	select {
+	case p, open := <-ahead:
+		t.Errorf("the queue has %v, open %v; want it open and empty", p, open)
+	default:
+	}
+}
