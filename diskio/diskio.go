@@ -145,6 +145,32 @@ func NextData(img Image, off int64) (start, length int64, err error) {
 	}
 }
 
+// FirstRun returns the first run at or after off, within size, of what at wants, and
+// io.EOF if there is none. at says of an offset whether it is wanted, and for how
+// many bytes, at least one, that holds. A run is not joined further once it has most
+// bytes.
+func FirstRun(off, size, most int64, at func(off int64) (wanted bool, length int64, err error)) (start, length int64, err error) {
+	for next := max(off, 0); next < size && length < most; {
+		wanted, n, err := at(next)
+		if err != nil {
+			return 0, 0, err
+		}
+		switch {
+		case wanted && length == 0:
+			start, length = next, n
+		case wanted:
+			length += n
+		case length > 0:
+			return start, length, nil
+		}
+		next += n
+	}
+	if length == 0 {
+		return 0, 0, io.EOF
+	}
+	return start, length, nil
+}
+
 // ErrUnknownFormat is returned for a file that no format here recognises.
 var ErrUnknownFormat = errors.New("not a disk image of a known format")
 

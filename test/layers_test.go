@@ -35,13 +35,13 @@ var layers = map[string]layer{
 	},
 	"configs": {modules: []string{toml}},
 
-	"diskio":                 {},
+	"diskio":                 {modules: []string{xsys}},
 	"diskio/digest":          {imports: []string{"diskio"}, modules: []string{blake3}, tests: []string{rapid}},
 	"diskio/durable":         {imports: []string{"diskio"}, modules: []string{xsys}},
 	"diskio/durable/crashfs": {imports: []string{"diskio/durable"}, tests: []string{rapid}},
 	"diskio/image":           {imports: []string{"diskio", "diskio/durable", "diskio/raw", "diskio/vhd", "diskio/vhdx"}},
 	"diskio/raw":             {imports: []string{"diskio"}, modules: []string{xsys}},
-	"diskio/vhd":             {imports: []string{"diskio"}, modules: []string{xsys}, tests: []string{rapid}},
+	"diskio/vhd":             {imports: []string{"diskio"}, tests: []string{rapid}},
 	"diskio/vhdx":            {imports: []string{"diskio"}, modules: []string{xsys}},
 
 	"quicx": {modules: []string{quicGo, xsys}},
@@ -57,7 +57,7 @@ var layers = map[string]layer{
 
 	"resume": {
 		imports: []string{"diskio", "diskio/digest", "diskio/durable"},
-		tests:   []string{"diskio/durable/crashfs", "diskio/vhdx", rapid},
+		tests:   []string{"diskio/durable/crashfs", "resume/vhdxstore", rapid},
 	},
 
 	"resume/vhdxstore": {imports: []string{"diskio/durable", "diskio/vhdx", "resume"}},

@@ -103,7 +103,7 @@ func (d *disk) state() (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	return state{size: info.Size(), modified: info.ModTime().UnixNano(), node: node(info)}, nil
+	return state{size: info.Size(), modified: info.ModTime().UnixNano(), node: diskio.Node(info)}, nil
 }
 
 // IsDevice reports whether path is a block device. It is an error if it is no
@@ -198,7 +198,7 @@ func (d *disk) Map(off int64) (diskio.Mapping, error) {
 	if d.device {
 		return m, nil
 	}
-	start, end, err := nextStored(d.file, off, d.size)
+	start, end, err := diskio.NextStored(d.file, off, d.size)
 	switch {
 	case err != nil:
 		return diskio.Mapping{}, fmt.Errorf("look for data in %s at offset %d: %w", diskio.Printable(d.path), off, err)

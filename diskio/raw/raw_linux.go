@@ -1,7 +1,6 @@
 package raw
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -11,47 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextStored returns the first run of stored bytes at or after off, as
-// [start, end) within size; start is size when only holes remain. A file system
-// that can't tell says that everything is stored.
-func nextStored(f *os.File, off, size int64) (start, end int64, err error) {
-	fd := int(f.Fd())
-	start, err = unix.Seek(fd, off, unix.SEEK_DATA)
-	switch {
-	case errors.Is(err, unix.ENXIO):
-		return size, size, nil
-	case errors.Is(err, unix.EINVAL):
-		return off, size, nil
-	case err != nil:
-		return 0, 0, os.NewSyscallError("lseek", err)
-	case start >= size:
-		return size, size, nil
-	}
-	end, err = unix.Seek(fd, start, unix.SEEK_HOLE)
-	if err != nil {
-		return 0, 0, os.NewSyscallError("lseek", err)
-	}
-	if end <= start || end > size {
-		end = size
-	}
-	return start, end, nil
-}
-
 // stored returns how many bytes the file system holds for a file.
 func stored(info fs.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Blocks * 512
 	}
 	return info.Size()
-}
-
-// node names the file for as long as it exists.
-func node(info fs.FileInfo) string {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return ""
-	}
-	return fmt.Sprintf("%d:%d-%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
 }
 
 // deviceNode names the block device by its number.

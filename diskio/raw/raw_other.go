@@ -8,13 +8,7 @@ import (
 	"os"
 )
 
-func nextStored(_ *os.File, off, size int64) (start, end int64, err error) {
-	return off, size, nil
-}
-
 func stored(info fs.FileInfo) int64 { return info.Size() }
-
-func node(fs.FileInfo) string { return "" }
 
 func deviceNode(f *os.File) string { return f.Name() }
 

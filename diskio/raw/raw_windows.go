@@ -20,17 +20,7 @@ const (
 	accessAlignmentDescriptorSz = 28
 )
 
-// nextStored takes the whole file for stored: disks here are never NTFS-sparse,
-// since Hyper-V refuses such files.
-func nextStored(_ *os.File, off, size int64) (start, end int64, err error) {
-	return off, size, nil
-}
-
 func stored(info fs.FileInfo) int64 { return info.Size() }
-
-// node is empty: a file's index is only had from its handle, and size and time
-// tell a change as well.
-func node(fs.FileInfo) string { return "" }
 
 func deviceNode(f *os.File) string { return f.Name() }
 

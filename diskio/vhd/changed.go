@@ -1,10 +1,6 @@
 package vhd
 
-import (
-	"io"
-
-	"wanrep/diskio"
-)
+import "wanrep/diskio"
 
 // Files are the paths of the chain's files, the youngest first.
 func (img *image) Files() []string {
@@ -22,25 +18,10 @@ func (img *image) NextChanged(ancestor string, off int64) (start, length int64, 
 	if err != nil {
 		return 0, 0, err
 	}
-	for at := max(off, 0); at < img.size; {
+	return diskio.FirstRun(off, img.size, img.size, func(at int64) (bool, int64, error) {
 		r, err := img.layers[0].run(at, img.size-at)
-		if err != nil {
-			return 0, 0, err
-		}
-		switch changed := img.changed(r.layer, at, above); {
-		case changed && length == 0:
-			start, length = at, r.length
-		case changed:
-			length += r.length
-		case length > 0:
-			return start, length, nil
-		}
-		at += r.length
-	}
-	if length == 0 {
-		return 0, 0, io.EOF
-	}
-	return start, length, nil
+		return img.changed(r.layer, at, above), r.length, err
+	})
 }
 
 // changed reports whether the disk at off, which layer l decides, may differ from

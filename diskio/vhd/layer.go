@@ -276,7 +276,7 @@ func (l *layer) state() (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	s := state{size: info.Size(), modified: info.ModTime().UnixNano(), node: node(info)}
+	s := state{size: info.Size(), modified: info.ModTime().UnixNano(), node: diskio.Node(info)}
 	s.footer = make([]byte, min(footerBytes, max(s.size, 0)))
 	if _, err := l.file.ReadAt(s.footer, s.size-int64(len(s.footer))); err != nil && err != io.EOF {
 		return state{}, err

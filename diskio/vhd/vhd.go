@@ -145,7 +145,7 @@ func (img *image) Map(off int64) (diskio.Mapping, error) {
 		return m, nil
 	}
 	if r.layer.footer.kind == fixed {
-		start, end, err := nextStored(r.layer.file, r.offset, r.offset+r.length)
+		start, end, err := diskio.NextStored(r.layer.file, r.offset, r.offset+r.length)
 		if err != nil {
 			return diskio.Mapping{}, fmt.Errorf("look for data in %s at offset %d: %w", diskio.Printable(r.layer.path), r.offset, err)
 		}

@@ -1,10 +1,6 @@
 package vhdx
 
-import (
-	"io"
-
-	"wanrep/diskio"
-)
+import "wanrep/diskio"
 
 // Files are the paths of the chain's files, the youngest first.
 func (d *disk) Files() []string {
@@ -23,28 +19,10 @@ func (d *disk) NextChanged(ancestor string, off int64) (start, length int64, err
 	if err != nil {
 		return 0, 0, err
 	}
-	for at := max(off, 0); at < d.Size(); {
+	return diskio.FirstRun(off, d.Size(), maxExtent, func(at int64) (bool, int64, error) {
 		l, r, err := d.resolve(at, d.Size()-at)
-		if err != nil {
-			return 0, 0, err
-		}
-		switch changed := d.changed(l, at, above); {
-		case changed && length == 0:
-			start, length = at, r.length
-		case changed:
-			length += r.length
-		case length > 0:
-			return start, length, nil
-		}
-		if length >= maxExtent {
-			return start, length, nil
-		}
-		at += r.length
-	}
-	if length == 0 {
-		return 0, 0, io.EOF
-	}
-	return start, length, nil
+		return d.changed(l, at, above), r.length, err
+	})
 }
 
 // changed reports whether the disk at off, which layer l decides, may differ from

@@ -119,28 +119,10 @@ func (d *disk) NextData(off int64) (start, length int64, err error) {
 	if off < 0 {
 		return 0, 0, errors.New("vhdx: negative offset")
 	}
-	for at := off; at < d.Size(); {
+	return diskio.FirstRun(off, d.Size(), maxExtent, func(at int64) (bool, int64, error) {
 		_, r, err := d.resolve(at, d.Size()-at)
-		if err != nil {
-			return 0, 0, err
-		}
-		switch {
-		case r.kind == stored && length == 0:
-			start, length = at, r.length
-		case r.kind == stored:
-			length += r.length
-		case length > 0:
-			return start, length, nil
-		}
-		if length >= maxExtent {
-			return start, length, nil
-		}
-		at += r.length
-	}
-	if length == 0 {
-		return 0, 0, io.EOF
-	}
-	return start, length, nil
+		return r.kind == stored, r.length, err
+	})
 }
 
 // Identity names the content by size, modification time and the write GUIDs of

@@ -273,11 +273,11 @@ func (c *cut) cutBlock(chunk int64, haveBitmap bool) error {
 	}
 	first := start / w.sector % chunkSectors
 	cutBit := first + (c.keep-start)/w.sector
-	have, err := w.table.anySet(bitmap.offset(), first, cutBit)
+	none, err := w.table.uniform(bitmap.offset(), first, cutBit, false)
 	if err != nil {
 		return err
 	}
-	if !have {
+	if none {
 		c.block = 0
 		return nil
 	}

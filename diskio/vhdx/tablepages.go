@@ -147,8 +147,9 @@ func (t *tablePages) setBits(off, from, end int64, on bool) error {
 	return nil
 }
 
-// allSet reports whether all bits from, below end, of the bitmap block at off are set.
-func (t *tablePages) allSet(off, from, end int64) (bool, error) {
+// uniform reports whether all bits from, below end, of the bitmap block at off are as
+// set says.
+func (t *tablePages) uniform(off, from, end int64, set bool) (bool, error) {
 	for from < end {
 		p, err := t.page(off + from/8)
 		if err != nil {
@@ -156,27 +157,10 @@ func (t *tablePages) allSet(off, from, end int64) (bool, error) {
 		}
 		base := (p.offset - off) * 8
 		stop := min(end, base+tablePageBytes*8)
-		if base+sameBits(p.data[:], from-base, stop-base, true) < stop {
+		if base+sameBits(p.data[:], from-base, stop-base, set) < stop {
 			return false, nil
 		}
 		from = stop
 	}
 	return true, nil
-}
-
-// anySet reports whether any bit from, below end, of the bitmap block at off is set.
-func (t *tablePages) anySet(off, from, end int64) (bool, error) {
-	for from < end {
-		p, err := t.page(off + from/8)
-		if err != nil {
-			return false, err
-		}
-		base := (p.offset - off) * 8
-		stop := min(end, base+tablePageBytes*8)
-		if base+sameBits(p.data[:], from-base, stop-base, false) < stop {
-			return true, nil
-		}
-		from = stop
-	}
-	return false, nil
 }

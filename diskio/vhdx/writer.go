@@ -175,7 +175,7 @@ func (w *Writer) mark(n int64, e entry, within, length int64) error {
 	if err := w.table.setBits(at, from, from+length/w.sector, true); err != nil {
 		return err
 	}
-	full, err := w.table.allSet(at, first, first+w.blockLength(n)/w.sector)
+	full, err := w.table.uniform(at, first, first+w.blockLength(n)/w.sector, true)
 	if err != nil || !full {
 		return err
 	}

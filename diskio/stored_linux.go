@@ -1,4 +1,4 @@
-package vhd
+package diskio
 
 import (
 	"errors"
@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nextStored returns the first run of bytes that the file system stores at or
-// after off, as [start, end) within limit; start is limit when there are none. A
-// file system that can't tell says that everything is stored.
-func nextStored(f *os.File, off, limit int64) (start, end int64, err error) {
+// NextStored returns the first run of bytes that the file system stores at or after
+// off, as [start, end) within limit; start is limit when there are none. A file
+// system that can't tell says that everything is stored.
+func NextStored(f *os.File, off, limit int64) (start, end int64, err error) {
 	fd := int(f.Fd())
 	start, err = unix.Seek(fd, off, unix.SEEK_DATA)
 	switch {
@@ -36,8 +36,9 @@ func nextStored(f *os.File, off, limit int64) (start, end int64, err error) {
 	return start, end, nil
 }
 
-// node names the file for as long as it exists.
-func node(info fs.FileInfo) string {
+// Node names the file for as long as it exists; it is empty where a system can't
+// tell that by the file's name.
+func Node(info fs.FileInfo) string {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return ""
