@@ -64,12 +64,18 @@ func (b *Board) Status() Status {
 	s := b.status
 	s.Time = time.Now().UTC()
 	s.Links = slices.Clone(s.Links)
+	for i := range s.Links {
+		s.Links[i].Uplinks = slices.Clone(s.Links[i].Uplinks)
+	}
 	s.Jobs = slices.Clone(s.Jobs)
 	s.Events = slices.Clone(s.Events)
 	s.Samples = slices.Clone(s.Samples)
 	s.VMs = slices.Clone(s.VMs)
 	for i := range s.VMs {
 		s.VMs[i].Disks = slices.Clone(s.VMs[i].Disks)
+		if newest := s.VMs[i].Newest; !newest.IsZero() {
+			s.VMs[i].Lag = max(0, s.Time.Sub(newest).Seconds())
+		}
 	}
 	return s
 }
@@ -79,7 +85,7 @@ func (b *Board) Link(peer string, change func(*Link)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := find(&b.status.Links, func(l *Link) bool { return l.Peer == peer },
-		Link{Peer: peer, State: LinkIdle, Since: time.Now().UTC()})
+		Link{Peer: peer, State: LinkIdle, Since: time.Now().UTC(), Uplinks: []Uplink{}})
 	was := l.State
 	change(l)
 	// A link that is dialed on the timer is lost since the first attempt.

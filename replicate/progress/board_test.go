@@ -50,11 +50,40 @@ func TestRatesAndETA(t *testing.T) {
 func TestStatusIsACopy(t *testing.T) {
 	b := NewBoard("source", "branch", "1.0")
 	b.Disk("", "sql01", "os", func(d *Disk) { d.Durable = 1 })
+	b.Link("dr", func(l *Link) { l.Uplinks = []Uplink{{Name: "fibre", State: UplinkActive}} })
 	s := b.Status()
 	b.Disk("", "sql01", "os", func(d *Disk) { d.Durable = 2 })
+	b.Link("dr", func(l *Link) { l.Uplinks[0].State = UplinkDown })
 	if got := s.VMs[0].Disks[0].Durable; got != 1 {
 		t.Errorf("a copy changed with the board: durable %d, want 1", got)
 	}
+	if got := s.Links[0].Uplinks[0].State; got != UplinkActive {
+		t.Errorf("a copy changed with the board: uplink %s, want %s", got, UplinkActive)
+	}
+}
+
+func TestLagAgainstRPO(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBoard("source", "branch", "1.0")
+		b.VM("", "never", func(v *VM) { v.RPO = 3600 })
+		b.VM("", "sql01", func(v *VM) { v.RPO, v.Newest = 3600, time.Now().UTC() })
+		b.VM("", "any", func(v *VM) { v.Newest = time.Now().UTC() })
+		time.Sleep(time.Hour)
+		s := b.Status()
+		for _, v := range s.VMs {
+			if want := v.VM == "never"; v.Late() != want {
+				t.Errorf("VM %s after an hour: late %v, want %v", v.VM, v.Late(), want)
+			}
+		}
+		if got := s.VMs[1].Lag; got != 3600 {
+			t.Errorf("lag %v, want 3600", got)
+		}
+		time.Sleep(time.Second)
+		s = b.Status()
+		if !s.VMs[1].Late() || s.VMs[2].Late() {
+			t.Errorf("late with an RPO of an hour %v, without one %v; want true, false", s.VMs[1].Late(), s.VMs[2].Late())
+		}
+	})
 }
 
 func TestEventsAreLimited(t *testing.T) {

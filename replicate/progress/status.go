@@ -24,7 +24,58 @@ type Status struct {
 	VMs     []VM      `json:"vms"`
 	Events  []Event   `json:"events"`
 	// Samples are the rates of the last five minutes, oldest first.
-	Samples []Sample `json:"samples"`
+	Samples  []Sample `json:"samples"`
+	Pipeline Pipeline `json:"pipeline"`
+	// Pause holds every job of a source.
+	Pause
+	// MaxRate is the most that is sent a second, in bytes; 0 is no limit.
+	MaxRate int64 `json:"max_rate"`
+	// Store is where a target keeps its points; it is zero at a source.
+	Store Store `json:"store,omitzero"`
+}
+
+// A Pause is the operator's wish that nothing is sent. It ends with the appliance.
+type Pause struct {
+	Paused        bool      `json:"paused"`
+	PausedSince   time.Time `json:"paused_since"`
+	PausedBecause string    `json:"paused_because"` // in the operator's words; may be empty
+}
+
+// Limits of a Pipeline: what the transfer would need more of to be faster.
+const (
+	LimitNone     = ""         // nothing is sent
+	LimitRead     = "read"     // the source's disk
+	LimitDigest   = "digest"   // the source's processor
+	LimitCompress = "compress" // the source's processor
+	LimitNetwork  = "network"  // the line
+	LimitReceiver = "receiver" // the target takes no more: its window is full
+	LimitThrottle = "throttle" // the configured rate
+	LimitLoss     = "loss"     // the line, which loses packets
+	LimitWrite    = "write"    // the target's disk
+)
+
+// A Pipeline tells which share of the last seconds each stage of the way of a
+// block was busy, from 0 to 1. A source fills in all but Write, a target only
+// that one.
+type Pipeline struct {
+	Read     float64 `json:"read"`
+	Digest   float64 `json:"digest"`
+	Compress float64 `json:"compress"`
+	Network  float64 `json:"network"`
+	Write    float64 `json:"write"`
+	// Limit is the stage that the others wait for, one of the Limit constants.
+	Limit string `json:"limit"`
+}
+
+// A Store is where a target keeps its points.
+type Store struct {
+	Path  string `json:"path"`
+	Free  int64  `json:"free"`  // bytes of the file system that are free
+	Total int64  `json:"total"` // bytes of the file system
+	// Points counts the committed points of all sources; Oldest is when the oldest
+	// of them was taken.
+	Points int       `json:"points"`
+	Oldest time.Time `json:"oldest"`
 }
 
 // States of a Link.
@@ -51,7 +102,28 @@ type Link struct {
 	Attempt  int       `json:"attempt"`
 	Attempts int       `json:"attempts"`
 	NextDial time.Time `json:"next_dial"`
+	// DialError is why the last attempt failed, empty after one that did not, and
+	// Class its kind: whether waiting helps or somebody has to do something.
+	DialError string `json:"dial_error"`
+	Class     string `json:"class"`
+	// Uplinks are the ways out of a source's site, the preferred one first.
+	Uplinks []Uplink `json:"uplinks"`
 	LinkTotals
+}
+
+// States of an Uplink.
+const (
+	UplinkActive  = "active"  // the link runs over it
+	UplinkStandby = "standby" // probed and ready to take over
+	UplinkUp      = "up"      // has an address, and is not probed
+	UplinkDown    = "down"
+)
+
+// An Uplink is one way out of a source's site, as one link sees it.
+type Uplink struct {
+	Name  string  `json:"name"`
+	State string  `json:"state"`
+	RTT   float64 `json:"rtt"` // seconds; 0 if not measured
 }
 
 // LinkTotals count what happened to a link over a run.
@@ -77,6 +149,9 @@ type Job struct {
 	LastRun  time.Time `json:"last_run"`
 	Outcome  string    `json:"outcome"` // of the last run: "", "committed", "parked", "failed"
 	Because  string    `json:"because"`
+	RPO      float64   `json:"rpo"` // seconds; 0 is none
+	// Pause holds this job alone.
+	Pause
 }
 
 // States of a VM and of a Disk.
@@ -105,8 +180,22 @@ type VM struct {
 	Point string `json:"point"`
 	// Newest is when the newest committed point was taken; zero if there is none.
 	Newest time.Time `json:"newest"`
-	Points int       `json:"points"`
-	Disks  []Disk    `json:"disks"`
+	// Lag is the age of the newest point in seconds, at the time of the status; 0
+	// if there is none.
+	Lag float64 `json:"lag"`
+	// RPO is the lag that the operator allows, in seconds; 0 if nothing was said.
+	RPO    float64 `json:"rpo"`
+	Points int     `json:"points"`
+	// Damage says what is wrong with the VM's points at a target; empty if nothing
+	// is known to be.
+	Damage string `json:"damage"`
+	Disks  []Disk `json:"disks"`
+}
+
+// Late tells that the VM is not as recoverable as its RPO demands: the newest
+// point is older, or there is none.
+func (v VM) Late() bool {
+	return v.RPO > 0 && (v.Newest.IsZero() || v.Lag > v.RPO)
 }
 
 // A Disk is one disk of the point that is under way.
