@@ -31,7 +31,7 @@ var layers = map[string]layer{
 			"quicx", "replicate", "replicate/control", "replicate/progress", "resume", "resume/vhdxstore", "test/wan", "tui",
 		},
 		modules: []string{blake3, cobra, xsys, xterm},
-		tests:   []string{"diskio/raw", testscript},
+		tests:   []string{"diskio/raw", creackPTY, testscript},
 	},
 	"configs": {modules: []string{toml}},
 
@@ -64,9 +64,10 @@ var layers = map[string]layer{
 
 	"tui": {
 		imports: []string{"diskio", "replicate/progress"},
-		modules: []string{bubbles, bubbletea, lipgloss, termenv, xterm},
+		modules: []string{bubbles, bubbletea, lipgloss, quiet, termenv, xterm},
 		tests:   []string{creackPTY, xvt},
 	},
+	"tui/quiet": {modules: []string{lipgloss}}, // a module of its own, see there
 
 	"test/bench": {imports: []string{"diskio", "diskio/image", "diskio/vhdx"}},
 	"test/wan":   {},
@@ -88,6 +89,7 @@ const (
 	creackPTY  = "github.com/creack/pty"
 	lipgloss   = "github.com/charmbracelet/lipgloss"
 	lz4        = "github.com/pierrec/lz4/v4"
+	quiet      = "before.bubbletea/quiet"
 	quicGo     = "github.com/quic-go/quic-go"
 	rapid      = "pgregory.net/rapid"
 	termenv    = "github.com/muesli/termenv"
