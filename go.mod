@@ -3,6 +3,7 @@ module wanrep
 go 1.26.0
 
 require (
+	before.bubbletea/quiet v0.0.0
 	github.com/BurntSushi/toml v1.6.0
 	github.com/charmbracelet/bubbles v1.0.0
 	github.com/charmbracelet/bubbletea v1.3.10
@@ -58,3 +59,6 @@ require (
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
+
+// Not fetched: it has to sort before github.com, see its package comment.
+replace before.bubbletea/quiet => ./tui/quiet

@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 
+	_ "before.bubbletea/quiet" // bubbletea asks no terminal before Run does
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
 	"golang.org/x/term"
@@ -103,7 +104,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	work, stop := context.WithCancel(ctx)
 	defer stop()
-	dark := !cfg.Light && lipgloss.HasDarkBackground()
+	dark := !cfg.Light && lipgloss.NewRenderer(cfg.Out).HasDarkBackground()
 	m := newModel(lookFor(cfg.Getenv, true, dark), cfg.Actions)
 	m.fetch = fetcher(work, cfg.Source)
 	m.script = cfg.Script
