@@ -95,67 +95,68 @@ func (e *Endpoint) resolve(ctx context.Context, addresses []string) ([]netip.Add
 
 // connect races the ways to p. With early set, and a ticket for p, the first way
 // is taken without waiting for an answer.
-func (e *Endpoint) connect(ctx context.Context, p Peer, pin Pin, early bool) (*quic.Conn, way, error) {
+func (e *Endpoint) connect(ctx context.Context, p Peer, pin Pin, early bool) (dialed, way, error) {
 	return e.raceTo(ctx, p.Addresses, func() *tls.Config {
 		return clientTLS(e.cfg.Identity, protocolLink, only(pin), e.tickets.of(pin))
-	}, early)
+	}, early && e.tickets.allowsEarly(pin))
 }
 
 // connectToPair dials the appliance that made code, whose whole pin it returns.
 func (e *Endpoint) connectToPair(ctx context.Context, addr string, code pairCode) (*quic.Conn, Pin, error) {
-	conn, _, err := e.raceTo(ctx, []string{addr}, func() *tls.Config {
+	got, _, err := e.raceTo(ctx, []string{addr}, func() *tls.Config {
 		return clientTLS(e.cfg.Identity, protocolPair, code.accepts, nil)
 	}, false)
 	if err != nil {
 		return nil, Pin{}, err
 	}
-	pin, err := peerPin(conn.ConnectionState().TLS)
-	return conn, pin, err
+	pin, err := peerPin(got.conn.ConnectionState().TLS)
+	return got.conn, pin, err
 }
 
-func (e *Endpoint) raceTo(ctx context.Context, addresses []string, config func() *tls.Config, early bool) (*quic.Conn, way, error) {
+func (e *Endpoint) raceTo(ctx context.Context, addresses []string, config func() *tls.Config, early bool) (dialed, way, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	stop := context.AfterFunc(e.ctx, cancel)
 	defer stop()
 	ways, err := e.ways(ctx, addresses)
 	if err != nil {
-		return nil, way{}, err
+		return dialed{}, way{}, err
 	}
-	return race(ctx, ways, dialStagger, func(ctx context.Context, w way) (*quic.Conn, error) {
-		return e.dialWay(ctx, w, config(), early && w == ways[0])
+	return race(ctx, ways, dialStagger, func(ctx context.Context, w way) (dialed, error) {
+		return e.dialWay(ctx, w, config, early && w == ways[0])
 	})
 }
 
-func (e *Endpoint) dialWay(ctx context.Context, w way, config *tls.Config, early bool) (*quic.Conn, error) {
+func (e *Endpoint) dialWay(ctx context.Context, w way, config func() *tls.Config, early bool) (dialed, error) {
 	to := net.UDPAddrFromAddrPort(w.addr)
 	for retried := false; ; retried = true {
-		tr, err := w.out.transport()
+		tr, gate, err := w.out.transport()
 		if err != nil {
-			return nil, err
+			return dialed{}, err
 		}
-		var conn *quic.Conn
+		var got dialed
 		if early {
-			conn, err = tr.DialEarly(ctx, to, config, e.quic)
-		} else {
-			conn, err = tr.Dial(ctx, to, config, e.quic)
+			got, err = dialEarly(ctx, tr, gate, to, config(), e.quic)
+		}
+		if !early || errors.Is(err, errNotEarly) {
+			got.conn, err = tr.Dial(ctx, to, config(), e.quic)
 		}
 		if errors.Is(err, quic.ErrTransportClosed) && !retried && e.ctx.Err() == nil {
 			w.out.renew(tr) // the socket broke under the transport
 			continue
 		}
-		return conn, err
+		return got, err
 	}
 }
 
 // race calls dial for each way, the next one when stagger has passed or when all
 // running ones have failed, and returns the first that succeeds. If none does it
 // returns the error that says most.
-func race(ctx context.Context, ways []way, stagger time.Duration, dial func(context.Context, way) (*quic.Conn, error)) (*quic.Conn, way, error) {
+func race(ctx context.Context, ways []way, stagger time.Duration, dial func(context.Context, way) (dialed, error)) (dialed, way, error) {
 	type result struct {
-		conn *quic.Conn
-		way  way
-		err  error
+		dialed
+		way way
+		err error
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -163,12 +164,12 @@ func race(ctx context.Context, ways []way, stagger time.Duration, dial func(cont
 	over := make(chan struct{})
 	defer close(over)
 	launch := func(w way) {
-		conn, err := dial(ctx, w)
+		got, err := dial(ctx, w)
 		select {
-		case results <- result{conn, w, err}:
+		case results <- result{got, w, err}:
 		case <-over:
-			if conn != nil {
-				conn.CloseWithError(CodeDone, "another way was faster")
+			if got.conn != nil {
+				got.conn.CloseWithError(CodeDone, "another way was faster")
 			}
 		}
 	}
@@ -187,7 +188,7 @@ func race(ctx context.Context, ways []way, stagger time.Duration, dial func(cont
 			timer.Reset(stagger)
 		case r := <-results:
 			if r.err == nil {
-				return r.conn, r.way, nil
+				return r.dialed, r.way, nil
 			}
 			running--
 			if worst == nil || tells(r.err) > tells(worst) {
@@ -197,7 +198,7 @@ func race(ctx context.Context, ways []way, stagger time.Duration, dial func(cont
 				continue
 			}
 			if len(ways) == 0 || ctx.Err() != nil {
-				return nil, way{}, worst
+				return dialed{}, way{}, worst
 			}
 			timer.Reset(0)
 		}

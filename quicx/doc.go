@@ -22,6 +22,8 @@
 //     migrated, so transports live as long as the endpoint (uplink.go);
 //   - after a rejected 0-RTT attempt a connection can never migrate, so it is
 //     given up and dialed afresh (link.go);
+//   - it takes the target's parameters without a lock while a stream may be opened
+//     early, so that the first one is opened before anything is sent (early.go);
 //   - crypto/tls forgets a ticket after any failed handshake, so the ticket
 //     store ignores that (tickets.go).
 //

@@ -189,15 +189,15 @@ func (e *Endpoint) dialLink(ctx context.Context, p Peer, pin Pin, early bool) (*
 	e.mu.Lock()
 	early = early && !e.cautious[pin]
 	e.mu.Unlock()
-	conn, via, err := e.connect(ctx, p, pin, early)
+	got, via, err := e.connect(ctx, p, pin, early)
 	if err != nil {
 		return nil, wrap("dial", p.Name, err)
 	}
-	l := newSourceLink(e, conn, p, pin, via, began)
+	l := newSourceLink(e, got, p, pin, via, began)
 	e.mu.Lock()
 	if e.ctx.Err() != nil {
 		e.mu.Unlock()
-		conn.CloseWithError(CodeShutdown, "")
+		got.conn.CloseWithError(CodeShutdown, "")
 		return nil, wrap("dial", p.Name, quic.ErrTransportClosed)
 	}
 	e.links[l] = true

@@ -241,6 +241,34 @@ func TestFactNoMigrationAfterRejectedEarlyData(t *testing.T) {
 	})
 }
 
+// Needed: nothing, it is what dialEarly relies on: a dial with a ticket returns before
+// the first datagram has left, and its first stream can be opened then.
+func TestFactEarlyDialWaitsForNothing(t *testing.T) {
+	onBench(t, func(t *testing.T, b *bench) {
+		store := &ticketStore{dir: t.TempDir()}
+		conn := b.dial(b.uplink(0), store.of(Pin{}), false)
+		time.Sleep(time.Second)
+		conn.CloseWithError(0, "")
+		sock, g := guarded(b.node(udpAddr(uplinkIP(1), 5000)), nil)
+		tr := &quic.Transport{Conn: sock}
+		b.ends = append(b.ends, func() { tr.Close(); sock.Close() })
+		g.handshakes <- struct{}{}
+		conn = b.dial(tr, store.of(Pin{}), true)
+		s, err := conn.OpenStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-g.handshakes
+		if _, err := s.Write([]byte("where were we?")); err != nil {
+			t.Fatal(err)
+		}
+		<-conn.HandshakeComplete()
+		if !conn.ConnectionState().Used0RTT {
+			t.Error("no 0-RTT")
+		}
+	})
+}
+
 // Needed: the spare link (dialSpare).
 func TestFactResetIsNotSeenAfterMigration(t *testing.T) {
 	for _, migrated := range []bool{false, true} {

@@ -35,7 +35,11 @@ type Link struct {
 	target   Peer
 	path     *pathKeeper
 	began    time.Time
-	early    bool // returned by Dial before the target answered
+	early    bool // 0-RTT was tried: returned by Dial before the target answered
+
+	// first is the stream of an early link that was opened with it, until it is
+	// handed out.
+	first atomic.Pointer[quic.Stream]
 
 	mu     sync.Mutex
 	ending error // why this side ended it, where quic-go cannot know
@@ -78,17 +82,14 @@ func newLink(conn *quic.Conn, peer string, pin Pin, say func(Event)) *Link {
 	return l
 }
 
-func newSourceLink(e *Endpoint, conn *quic.Conn, p Peer, pin Pin, via way, began time.Time) *Link {
-	l := newLink(conn, p.Name, pin, e.say)
+func newSourceLink(e *Endpoint, got dialed, p Peer, pin Pin, via way, began time.Time) *Link {
+	l := newLink(got.conn, p.Name, pin, e.say)
 	l.endpoint, l.target, l.began = e, p, began
 	l.stats.Remote = via.addr.String()
 	l.stats.Path = via.out.uplink.Name
 	l.path = newPathKeeper(l, via.out)
-	select {
-	case <-conn.HandshakeComplete():
-	default:
-		l.early = true
-	}
+	l.early = got.first != nil
+	l.first.Store(got.first)
 	return l
 }
 
@@ -231,8 +232,20 @@ func (l *Link) Confirmed(ctx context.Context) error {
 }
 
 // OpenStream opens a stream; it waits while the peer allows no more. The peer
-// sees a stream only when something was written to it.
+// sees a stream only when something was written to it. Before the link is
+// confirmed a source can open one, and waits with the next.
 func (l *Link) OpenStream(ctx context.Context) (*Stream, error) {
+	if s := l.first.Swap(nil); s != nil {
+		return &Stream{s: s, link: l}, nil
+	}
+	if l.early {
+		select {
+		case <-l.conn.HandshakeComplete():
+		case <-l.conn.Context().Done():
+		case <-ctx.Done():
+			return nil, l.wrap("open a stream to", ctx.Err())
+		}
+	}
 	s, err := l.conn.OpenStreamSync(ctx)
 	if err != nil {
 		return nil, l.wrap("open a stream to", err)

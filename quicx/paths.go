@@ -223,7 +223,7 @@ func (k *pathKeeper) probe(o *outlet, now time.Time, timeout time.Duration) {
 		p = &path{out: o}
 	}
 	if p.quic == nil {
-		tr, err := o.transport()
+		tr, _, err := o.transport()
 		if err == nil {
 			p.quic, err = k.link.conn.AddPath(tr)
 		}

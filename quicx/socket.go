@@ -22,6 +22,9 @@ type guard struct {
 
 	held     atomic.Bool
 	failures atomic.Uint64
+	// handshakes has room for one: whoever put something in lets no datagram of a
+	// handshake out until he takes it back.
+	handshakes chan struct{}
 
 	mu       sync.Mutex
 	reported time.Time
@@ -31,6 +34,15 @@ type guard struct {
 // sends with another interface's address, which would cost the target one of the
 // few paths it keeps track of.
 func (g *guard) hold(on bool) { g.held.Store(on) }
+
+// await waits with a datagram of a handshake while those are kept back.
+func (g *guard) await(datagram []byte) {
+	const longHeader = 0x80 // RFC 9000, section 17.2
+	if len(datagram) > 0 && datagram[0]&longHeader != 0 {
+		g.handshakes <- struct{}{}
+		<-g.handshakes
+	}
+}
 
 // judge returns nil for an error that only says this datagram did not leave.
 func (g *guard) judge(err error) error {
@@ -71,6 +83,7 @@ func (s *udpSocket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, 
 	if s.held.Load() {
 		return len(b), len(oob), nil
 	}
+	s.await(b)
 	n, oobn, err = s.UDPConn.WriteMsgUDP(b, oob, addr)
 	if errors.Is(err, syscall.EPERM) {
 		// Linux reports a firewall's verdict on an earlier datagram once
@@ -91,6 +104,7 @@ func (s *udpSocket) WriteTo(b []byte, addr net.Addr) (int, error) {
 	if s.held.Load() {
 		return len(b), nil
 	}
+	s.await(b)
 	n, err := s.UDPConn.WriteTo(b, addr)
 	if err == nil {
 		return n, nil
@@ -111,6 +125,7 @@ func (s *packetSocket) WriteTo(b []byte, addr net.Addr) (int, error) {
 	if s.held.Load() {
 		return len(b), nil
 	}
+	s.await(b)
 	n, err := s.PacketConn.WriteTo(b, addr)
 	if err == nil {
 		return n, nil
@@ -140,9 +155,9 @@ func (s *packetSocket) SetWriteBuffer(n int) error {
 // guarded wraps pc. The guard returned is the one inside the socket returned.
 func guarded(pc net.PacketConn, onSendError func(error)) (net.PacketConn, *guard) {
 	if u, ok := pc.(*net.UDPConn); ok {
-		s := &udpSocket{UDPConn: u, guard: guard{onSendError: onSendError}}
+		s := &udpSocket{UDPConn: u, guard: guard{onSendError: onSendError, handshakes: make(chan struct{}, 1)}}
 		return s, &s.guard
 	}
-	s := &packetSocket{PacketConn: pc, guard: guard{onSendError: onSendError}}
+	s := &packetSocket{PacketConn: pc, guard: guard{onSendError: onSendError, handshakes: make(chan struct{}, 1)}}
 	return s, &s.guard
 }

@@ -38,6 +38,19 @@ func (s *ticketStore) has(pin Pin) bool {
 	return err == nil
 }
 
+// allowsEarly reports whether there is a ticket for the peer that allows 0-RTT.
+func (s *ticketStore) allowsEarly(pin Pin) bool {
+	if s.dir == "" {
+		return false
+	}
+	session, ok := peerTickets{s, pin}.Get("")
+	if !ok {
+		return false
+	}
+	_, state, err := session.ResumptionState()
+	return err == nil && state != nil && state.EarlyData
+}
+
 // drop forgets the peer's ticket.
 func (s *ticketStore) drop(pin Pin) error {
 	if s.dir == "" {

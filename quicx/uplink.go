@@ -44,26 +44,26 @@ type uplink struct {
 func (u *uplink) outlets() []*outlet { return []*outlet{u.primary, u.sibling} }
 
 // transport opens the socket at first use, and again if that failed: an uplink
-// may be plugged in later.
-func (o *outlet) transport() (*quic.Transport, error) {
+// may be plugged in later. The guard is the one in the transport's socket.
+func (o *outlet) transport() (*quic.Transport, *guard, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended {
-		return nil, quic.ErrTransportClosed
+		return nil, nil, quic.ErrTransportClosed
 	}
 	if o.tr != nil {
-		return o.tr, nil
+		return o.tr, o.guard, nil
 	}
 	pc, err := o.open(o.uplink.Uplink)
 	if err != nil {
-		return nil, fmt.Errorf("open a socket on uplink %s: %w", o.uplink.Name, err)
+		return nil, nil, fmt.Errorf("open a socket on uplink %s: %w", o.uplink.Name, err)
 	}
 	o.sock, o.guard = guarded(pc, func(err error) {
 		o.erred.Store(time.Now().UnixNano())
 		o.failed(o, err)
 	})
 	o.tr = &quic.Transport{Conn: o.sock, Tracer: resetHint{o.hint}}
-	return o.tr, nil
+	return o.tr, o.guard, nil
 }
 
 // renew forgets tr, which was found closed, so that the next use opens another.
