@@ -29,14 +29,15 @@ const mergeCopyBytes = mib
 //
 // The caller then renames the parent over the child. A merge that was cut off is
 // called again; one that had come to step 4 returns at once. Nobody else may have the
-// parent open as anything but the child's parent.
+// parent open as anything but the child's parent. Both may be marked incomplete, and
+// the parent stays marked as it was.
 func Merge(ctx context.Context, child Source, parent File) error {
-	c, err := openLayer("child", child, Options{})
+	c, err := openLayer("child", child, Options{AllowIncomplete: true})
 	if err != nil {
 		return err
 	}
 	c.pages = newPages(c.src, pageSlots)
-	p, err := openLayer("parent", unowned{parent}, Options{})
+	p, err := openLayer("parent", unowned{parent}, Options{AllowIncomplete: true})
 	if err != nil {
 		return err
 	}
@@ -51,6 +52,31 @@ func Merge(ctx context.Context, child Source, parent File) error {
 		return err
 	}
 	return m.run(ctx)
+}
+
+// Mergeable returns what a child of the disk in f must name as its parent's, like
+// [DataWriteGUID], if the child can have that size and be merged into the disk later.
+// The disk may be marked incomplete. name is for messages.
+func Mergeable(name string, f Source, size int64) (diskio.ID, error) {
+	l, err := openLayer(name, f, Options{AllowIncomplete: true})
+	if err != nil {
+		return diskio.ID{}, err
+	}
+	if err := l.roomFor(size); err != nil {
+		return diskio.ID{}, withPath(err, name)
+	}
+	return l.header.dataWriteGUID, nil
+}
+
+// roomFor tells whether the BAT of l has room for a disk of that size.
+func (l *layer) roomFor(size int64) error {
+	g := l.geometry
+	g.size = size
+	g.derive()
+	if g.entries*8 > g.batRegion {
+		return formatErr("BAT", g.batOffset, "it has no room for a disk of %d bytes", size)
+	}
+	return nil
 }
 
 // mayMerge tells what keeps c from being merged into p.
@@ -113,11 +139,11 @@ func (m *merge) begin() error {
 	}
 	w.next = max(m.parent.census.end, cs[len(cs)-1].End())
 	w.fresh = w.next
+	if err := m.parent.roomFor(m.child.size); err != nil {
+		return fmt.Errorf("vhdx: merge into the parent: %w", err)
+	}
 	w.size = m.child.size
 	w.derive()
-	if w.entries*8 > w.batRegion {
-		return fmt.Errorf("vhdx: merge: the parent's BAT has no room for a disk of %d bytes", w.size)
-	}
 	w.header.fileWriteGUID = newID()
 	if err := w.writeHeaders(); err != nil {
 		return err

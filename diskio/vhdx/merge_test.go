@@ -177,3 +177,57 @@ func TestMergeRefuses(t *testing.T) {
 		t.Error("a merge that was called off broke the chain")
 	}
 }
+
+// TestMergeOfIncomplete merges a disk that grew into one that was not received whole.
+// The one stays marked until it is sealed.
+func TestMergeOfIncomplete(t *testing.T) {
+	files := memoryFiles{"one": newCrashFile(), "two": newCrashFile()}
+	one, err := Create(files["one"], Spec{VirtualSize: 2 * mib, BlockSize: mib, Incomplete: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, one, noise(4096, 1), 0)
+	put(t, one, noise(4096, 2), mib)
+	if err := one.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	const room = int64(mib / 8 * mib) // entries of the BAT, without those of bitmaps
+	if _, err := Mergeable("one", files["one"], room); err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("got %v, want that a BAT of 1 MiB is too small", err)
+	}
+	guid, err := Mergeable("one", files["one"], 3*mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := Create(files["two"], Spec{
+		VirtualSize: 3 * mib, BlockSize: mib, Incomplete: true, Parent: &Parent{DataWriteGUID: guid, RelativePath: "one"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, two, noise(4096, 3), mib)
+	put(t, two, noise(4096, 4), 2*mib)
+	if err := two.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Merge(context.Background(), files["two"], files["one"]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenFiles(files, "one", Options{}); err == nil {
+		t.Error("the merged disk is not marked incomplete any more")
+	}
+	merged, err := Reopen(files["one"], 3*mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := merged.Seal(); err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 3*mib)
+	for i, at := range []int{0, mib, 2 * mib} {
+		copy(want[at:], noise(4096, []uint64{1, 3, 4}[i]))
+	}
+	if got := files.content(t, "one"); !bytes.Equal(got, want) {
+		t.Error(firstDiff(got, want))
+	}
+}
