@@ -2,6 +2,7 @@ package resume
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"reflect"
@@ -23,6 +24,10 @@ func (noFormat) Reopen(durable.File, DiskSpec, int64) (DiskFile, error) { return
 func (noFormat) CreateOn(durable.File, DiskSpec, durable.FS, string, string) (DiskFile, error) {
 	return noDisk{}, nil
 }
+func (noFormat) CreateLayer(durable.File, DiskSpec, durable.FS, string, string) (DiskFile, error) {
+	return noDisk{}, nil
+}
+func (noFormat) Merge(context.Context, durable.File, durable.File) error { return nil }
 func (noFormat) Open(durable.FS, string) (Content, error) {
 	return nil, errors.New("nothing is stored")
 }

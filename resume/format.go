@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,19 @@ type Format interface {
 	// becomes a point. It returns a *diskio.FormatError if nothing can be built on
 	// the parent. The disk may be larger than that; what is behind its end is zeros.
 	CreateOn(f durable.File, s DiskSpec, fsys durable.FS, name, parent string) (DiskFile, error)
-	// Reopen continues a disk that Create or CreateOn made and forgets everything at
+	// CreateLayer is CreateOn for a disk that builds on what a part has of it: lower is
+	// incomplete, and is not written to until the new disk is merged into it. It
+	// returns a *diskio.FormatError if that will not be possible.
+	CreateLayer(f durable.File, s DiskSpec, fsys durable.FS, name, lower string) (DiskFile, error)
+	// Merge writes what upper has into lower, on which it builds. Then lower alone
+	// reads as upper did, has its size, and whatever builds on upper can build on lower
+	// instead; it is marked incomplete if it was. Upper does not change, nor does what lower
+	// builds on. At every moment, and after a crash at any, upper still reads the same
+	// over lower, or the merge is done; one that was cut off is called again, and
+	// does nothing if it was done. It returns a *diskio.FormatError if one of them is
+	// damaged. Both are synced before.
+	Merge(ctx context.Context, upper, lower durable.File) error
+	// Reopen continues a disk that Create, CreateOn or CreateLayer made, and forgets everything at
 	// and behind the virtual offset keep: it reads as zeros, or as the parent,
 	// again. f is as a crash left it: everything below
 	// keep was written, flushed and synced, and keep is the whole size if Seal

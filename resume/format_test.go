@@ -1,10 +1,12 @@
 package resume_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 
 	"wanrep/diskio"
@@ -14,14 +16,20 @@ import (
 
 // plain is a Format as simple as an honest one can be: a head that says how large
 // the disk is, whether it is complete, and for a disk with a parent which blocks it
-// has itself; and the content behind it.
+// has itself; and the content behind it. Each disk has a mark, by which a merge finds
+// out whether one builds on the other.
 type plain struct{}
 
 const (
 	plainHead = 4096
-	// Where in the head the parent's name is, and the byte for each block.
+	// Where in the head the parent's name is, its mark and the disk's own, and the
+	// byte for each block.
 	plainParent = 32
+	plainOn     = 496
+	plainMark   = 504
 	plainBlocks = 512
+	// maxPlain is how large a disk can be that is merged.
+	maxPlain = 12 * block
 )
 
 var plainMagic = []byte("plain disk")
@@ -29,7 +37,7 @@ var plainMagic = []byte("plain disk")
 func (plain) Extension() string { return ".img" }
 
 func (plain) Create(f durable.File, s resume.DiskSpec) (resume.DiskFile, error) {
-	d := &plainFile{f: f, size: s.Size}
+	d := &plainFile{f: f, size: s.Size, id: rand.Uint64()}
 	return d, d.mark(false)
 }
 
@@ -38,8 +46,60 @@ func (plain) CreateOn(f durable.File, s resume.DiskSpec, fsys durable.FS, _, par
 	if err != nil {
 		return nil, err
 	}
-	d := &plainFile{f: f, size: s.Size, parent: parent, has: make([]byte, plainHead-plainBlocks)}
-	return d, errors.Join(c.Close(), d.mark(false))
+	return createPlainOn(f, s, c.(*plainContent).plainFile, parent, c.Close())
+}
+
+func (plain) CreateLayer(f durable.File, s resume.DiskSpec, fsys durable.FS, _, lower string) (resume.DiskFile, error) {
+	below, err := fsys.OpenFile(lower, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	d, _, err := readPlain(below)
+	if err = errors.Join(err, below.Close()); err != nil {
+		return nil, err
+	}
+	if s.Size > maxPlain {
+		return nil, &diskio.FormatError{Section: "head", Reason: "no room for so large a disk"}
+	}
+	return createPlainOn(f, s, d, lower, nil)
+}
+
+func createPlainOn(f durable.File, s resume.DiskSpec, below *plainFile, parent string, err error) (resume.DiskFile, error) {
+	d := &plainFile{
+		f: f, size: s.Size, parent: parent, id: rand.Uint64(), on: below.id, has: make([]byte, plainHead-plainBlocks),
+	}
+	return d, errors.Join(err, d.mark(false))
+}
+
+func (plain) Merge(_ context.Context, upper, lower durable.File) error {
+	u, _, err := readPlain(upper)
+	if err != nil {
+		return err
+	}
+	l, complete, err := readPlain(lower)
+	if err != nil || l.id == u.id {
+		return err
+	}
+	if u.on != l.id || u.parent == "" {
+		return &diskio.FormatError{Section: "head", Reason: "the one does not build on the other"}
+	}
+	for at := int64(0); at < u.size; at += block {
+		if u.has[at/block] == 0 {
+			continue
+		}
+		b := make([]byte, min(block, u.size-at))
+		if n, err := upper.ReadAt(b, plainHead+at); n < len(b) {
+			return err
+		}
+		if _, err := l.WriteAt(b, at); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(l.Flush(), lower.Sync()); err != nil {
+		return err
+	}
+	l.id, l.size = u.id, u.size
+	return errors.Join(l.mark(complete), lower.Sync())
 }
 
 func (plain) Reopen(f durable.File, s resume.DiskSpec, keep int64) (resume.DiskFile, error) {
@@ -88,6 +148,7 @@ func readPlain(f durable.File) (d *plainFile, complete bool, err error) {
 		return nil, false, &diskio.FormatError{Section: "head", Reason: "no plain disk"}
 	}
 	d = &plainFile{f: f, size: int64(binary.LittleEndian.Uint64(b[16:]))}
+	d.id, d.on = binary.LittleEndian.Uint64(b[plainMark:]), binary.LittleEndian.Uint64(b[plainOn:])
 	if n := int(b[25]); n > 0 {
 		d.parent, d.has = string(b[plainParent:plainParent+n]), b[plainBlocks:]
 	}
@@ -97,6 +158,7 @@ func readPlain(f durable.File) (d *plainFile, complete bool, err error) {
 type plainFile struct {
 	f      durable.File
 	size   int64
+	id, on uint64 // the marks of the disk and of its parent
 	parent string
 	has    []byte // for each block 1 if it is here; nil without a parent
 }
@@ -108,7 +170,9 @@ func (d *plainFile) mark(complete bool) error {
 	if complete {
 		b[24] = 1
 	}
-	b[25] = byte(copy(b[plainParent:], d.parent))
+	b[25] = byte(copy(b[plainParent:plainOn], d.parent))
+	binary.LittleEndian.PutUint64(b[plainMark:], d.id)
+	binary.LittleEndian.PutUint64(b[plainOn:], d.on)
 	_, err := d.f.WriteAt(append(b, d.has...), 0)
 	return err
 }

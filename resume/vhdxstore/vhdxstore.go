@@ -4,6 +4,7 @@
 package vhdxstore
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path"
@@ -31,6 +32,21 @@ func (Format) Create(f durable.File, s resume.DiskSpec) (resume.DiskFile, error)
 // CreateOn makes a differencing disk. It names its parent by the relative path
 // alone, so that a store can be moved.
 func (Format) CreateOn(f durable.File, s resume.DiskSpec, fsys durable.FS, name, parent string) (resume.DiskFile, error) {
+	return createOn(f, s, fsys, name, parent, func(file vhdx.Source) (p vhdx.Parent, err error) {
+		p.DataWriteGUID, err = vhdx.DataWriteGUID(parent, file)
+		return p, err
+	})
+}
+
+func (Format) CreateLayer(f durable.File, s resume.DiskSpec, fsys durable.FS, name, lower string) (resume.DiskFile, error) {
+	return createOn(f, s, fsys, name, lower, func(file vhdx.Source) (p vhdx.Parent, err error) {
+		p.DataWriteGUID, err = vhdx.Mergeable(lower, file, s.Size)
+		return p, err
+	})
+}
+
+// createOn makes a differencing disk on the parent, whose GUID identify returns.
+func createOn(f durable.File, s resume.DiskSpec, fsys durable.FS, name, parent string, identify func(vhdx.Source) (vhdx.Parent, error)) (resume.DiskFile, error) {
 	rel, err := filepath.Rel(filepath.FromSlash(path.Dir(name)), filepath.FromSlash(parent))
 	if err != nil {
 		return nil, err
@@ -39,14 +55,12 @@ func (Format) CreateOn(f durable.File, s resume.DiskSpec, fsys durable.FS, name,
 	if err != nil {
 		return nil, err
 	}
-	guid, err := vhdx.DataWriteGUID(parent, source)
+	on, err := identify(source)
 	if err = errors.Join(err, source.Close()); err != nil {
 		return nil, err
 	}
-	return vhdx.Create(f, spec(s, &vhdx.Parent{
-		DataWriteGUID: guid,
-		RelativePath:  strings.ReplaceAll(filepath.ToSlash(rel), "/", `\`),
-	}))
+	on.RelativePath = strings.ReplaceAll(filepath.ToSlash(rel), "/", `\`)
+	return vhdx.Create(f, spec(s, &on))
 }
 
 func spec(s resume.DiskSpec, parent *vhdx.Parent) vhdx.Spec {
@@ -62,6 +76,10 @@ func spec(s resume.DiskSpec, parent *vhdx.Parent) vhdx.Spec {
 
 func (Format) Reopen(f durable.File, _ resume.DiskSpec, keep int64) (resume.DiskFile, error) {
 	return vhdx.Reopen(f, keep)
+}
+
+func (Format) Merge(ctx context.Context, upper, lower durable.File) error {
+	return vhdx.Merge(ctx, upper, lower)
 }
 
 func (Format) Open(fsys durable.FS, name string) (resume.Content, error) {
