@@ -274,6 +274,9 @@ func (d *document) checkJobs(c *Config) {
 		}
 		d.checkSchedule(at+".schedule", job.Schedule)
 		d.checkCount(at+".retries", job.Retries)
+		if job.RPO != 0 && job.RPO < Duration(time.Minute) {
+			d.problem(at+".rpo", "", "rpo is %v; a point that is seconds old cannot be promised, write 1m or more", job.RPO)
+		}
 	}
 }
 

@@ -105,6 +105,9 @@ type Job struct {
 	Schedule  string   `toml:"schedule" json:"schedule"`
 	Retries   int      `toml:"retries" json:"retries"`
 	RetryWait Duration `toml:"retry_wait" json:"retry_wait"`
+	// RPO is how old the newest point of each VM may become. 0: two periods of
+	// the schedule, and nothing for one without a period.
+	RPO Duration `toml:"rpo,omitempty" json:"rpo"`
 }
 
 // A VM is a set of disks that belong together.

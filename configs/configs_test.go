@@ -52,6 +52,7 @@ vms = ["sql01"]
 schedule = "daily 22:00"
 retries = 0
 retry_wait = "1d"
+rpo = "36h"
 
 [[vm]]
 name = "sql01"
@@ -75,7 +76,7 @@ func TestParseReadsEverything(t *testing.T) {
 		Uplinks:  []Uplink{{"fibre", "192.0.2.10"}, {"lte", ""}},
 		Link:     Link{Duration(90 * time.Second), Duration(10 * time.Second), 0},
 		Reattach: Reattach{Duration(5 * time.Second), Duration(time.Hour)},
-		Jobs:     []Job{{"nightly", "dr-paris", []string{"sql01"}, "daily 22:00", 0, Duration(day)}},
+		Jobs:     []Job{{"nightly", "dr-paris", []string{"sql01"}, "daily 22:00", 0, Duration(day), Duration(36 * time.Hour)}},
 		VMs:      []VM{{"sql01", []Disk{{"os", filepath.Join(dir, "vms", "os.vhdx")}, {"data", "/data.vhdx"}}}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -89,7 +90,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantJob := Job{"j", "p", []string{"v"}, "manual", 3, Duration(10 * time.Minute)}
+	wantJob := Job{"j", "p", []string{"v"}, "manual", 3, Duration(10 * time.Minute), 0}
 	if got := source.Jobs[0]; !reflect.DeepEqual(got, wantJob) {
 		t.Errorf("job: got %+v, want %+v", got, wantJob)
 	}

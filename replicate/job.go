@@ -28,6 +28,8 @@ type Job struct {
 	// VMs that failed only, and RetryWait the pause before each.
 	Retries   int
 	RetryWait time.Duration
+	// RPO is how old the newest point of each VM may become; 0 is any age.
+	RPO time.Duration
 }
 
 // pause is the rest between two runs of a continuous job, so that one that fails
@@ -98,6 +100,15 @@ func (s Schedule) Next(now time.Time) (next time.Time, ok bool) {
 		return next, true
 	}
 	return time.Time{}, false
+}
+
+// Period is the time between two runs. It is 0 where there is none: a manual job
+// runs when somebody wants, and a continuous one as long as it takes.
+func (s Schedule) Period() time.Duration {
+	if s.daily {
+		return 24 * time.Hour
+	}
+	return s.every
 }
 
 // timeOfDay is the wall clock's time of day, also on days with 23 or 25 hours.

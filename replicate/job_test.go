@@ -49,6 +49,20 @@ func TestScheduleNext(t *testing.T) {
 	}
 }
 
+func TestSchedulePeriod(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"every 15m": 15 * time.Minute, "every 48h": 48 * time.Hour, "daily 22:00": 24 * time.Hour, "continuous": 0, "manual": 0,
+	} {
+		s, err := ParseSchedule(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Period(); got != want {
+			t.Errorf("%s: period %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestBadSchedules(t *testing.T) {
 	for _, s := range []string{"every", "every 5", "every 1s", "every -1h", "daily", "daily 25:00", "hourly", "manual now"} {
 		if got, err := ParseSchedule(s); err == nil {

@@ -163,7 +163,7 @@ func (s *session) send(ctx context.Context, v *vmRun, generation uint64) error {
 }
 
 func (s *session) open(v *vmRun) (*wire.Opened, error) {
-	open := &wire.Open{VM: v.name, Point: v.point}
+	open := &wire.Open{VM: v.name, Point: v.point, RPO: int64(s.run.source.rpo(v.name) / time.Second)}
 	for _, d := range v.disks {
 		if err := d.snapshot.Check(); err != nil {
 			return nil, d.fail(err)

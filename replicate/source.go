@@ -45,13 +45,25 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 			if _, ok := s.vms[v]; !ok {
 				return nil, fmt.Errorf("job %q names VM %q, which is not configured", j.Name, v)
 			}
-			cfg.Board.VM("", v, func(b *progress.VM) { b.Job = j.Name })
+			cfg.Board.VM("", v, func(b *progress.VM) { b.Job, b.RPO = j.Name, s.rpo(v).Seconds() })
 		}
 		cfg.Board.Job(j.Name, func(b *progress.Job) {
 			b.Peer, b.VMs, b.Schedule, b.State = j.Peer, slices.Clone(j.VMs), j.Schedule.String(), jobIdle
+			b.RPO = j.RPO.Seconds()
 		})
 	}
 	return s, nil
+}
+
+// rpo returns the smallest RPO of the jobs that have the VM; 0 is none.
+func (s *Source) rpo(vm string) time.Duration {
+	var rpo time.Duration
+	for _, j := range s.cfg.Jobs {
+		if slices.Contains(j.VMs, vm) && j.RPO > 0 && (rpo == 0 || j.RPO < rpo) {
+			rpo = j.RPO
+		}
+	}
+	return rpo
 }
 
 // Run runs a job once, by hand: what fails is not tried again. The error is nil

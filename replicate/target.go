@@ -14,13 +14,16 @@ import (
 	"wanrep/resume"
 )
 
-// TargetConfig is what a target works with. All fields are needed.
+// TargetConfig is what a target works with. All fields but State are needed.
 type TargetConfig struct {
 	Name     string
 	Software string // version, told to sources
 	Store    *resume.Store
-	Board    *progress.Board
-	Log      *slog.Logger
+	// State is the directory in which the target remembers what its sources say of
+	// their VMs besides content. Nil: it is forgotten when the target ends.
+	State durable.FS
+	Board *progress.Board
+	Log   *slog.Logger
 }
 
 // maxLinks is how many links a target serves at once. A source needs one for each
@@ -40,6 +43,8 @@ type Target struct {
 	holders map[vmKey]*holder
 	// kept counts the committed points of each VM.
 	kept map[vmKey]kept
+
+	book *vmBook
 }
 
 // kept is what a VM has in the store.
@@ -61,6 +66,8 @@ type holder struct {
 func NewTarget(cfg TargetConfig) *Target {
 	t := &Target{cfg: cfg, holders: map[vmKey]*holder{}, kept: map[vmKey]kept{}}
 	t.showStore()
+	t.book = openVMBook(cfg.State, cfg.Log)
+	t.showBook()
 	return t
 }
 
@@ -145,6 +152,20 @@ func (t *Target) showStore() {
 			})
 		}
 	}
+}
+
+// showBook puts what sources said of the VMs that the store has on the board.
+func (t *Target) showBook() {
+	stored := map[vmKey]bool{}
+	for _, v := range t.cfg.Board.Status().VMs {
+		stored[vmKey{v.Source, v.VM}] = true
+	}
+	t.book.keepOnly(func(key vmKey) bool { return stored[key] })
+	t.book.each(t.showEntry)
+}
+
+func (t *Target) showEntry(key vmKey, e vmEntry) {
+	t.cfg.Board.VM(key.source, key.vm, func(b *progress.VM) { b.RPO, b.FirstSeen = e.RPO, e.Since })
 }
 
 // keep counts one more committed point of a VM.

@@ -188,6 +188,7 @@ func (l *targetLink) openPoint(ctx context.Context, m *wire.Open) (any, error) {
 	l.mu.Lock()
 	l.open = p
 	l.mu.Unlock()
+	l.target.showEntry(vmKey{peer, m.VM}, l.target.book.heard(vmKey{peer, m.VM}, time.Duration(m.RPO)*time.Second))
 	return l.opened(p), nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"wanrep/diskio"
-	"wanrep/replicate"
 	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
 	"wanrep/tui"
@@ -30,18 +29,15 @@ func (h health) String() string {
 	return [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[h]
 }
 
-// ageLimits are how old the newest point of a VM may be. Zero: as the VM's job
-// is scheduled.
+// ageLimits are how old the newest point of a VM may be. Zero: as the VM's RPO
+// says.
 type ageLimits struct {
 	warning, critical time.Duration
 }
 
-// Periods of a job after which a VM without a new point is worth a warning, and
-// after which it is critical: one run may fail, two in a row want a look.
-const (
-	warningPeriods  = 2
-	criticalPeriods = 4
-)
+// criticalRPOs is how many RPOs old a newest point is when it is critical; a
+// warning it is after one.
+const criticalRPOs = 2
 
 // runCheck prints the line of "wanrep status --check". unusable is why there is
 // no client.
@@ -116,12 +112,15 @@ func judge(s progress.Status, limits ageLimits) (health, string) {
 			continue
 		}
 		age := max(0, s.Time.Sub(v.Newest))
-		at := limits.of(v, s.Jobs)
+		at := limits.of(v)
 		switch {
 		case at.critical > 0 && age > at.critical:
 			note(healthCritical, "newest point of %s is %s old", name, tui.Duration(age))
 		case at.warning > 0 && age > at.warning:
 			note(healthWarning, "newest point of %s is %s old", name, tui.Duration(age))
+		}
+		if v.Damage != "" {
+			note(healthCritical, "the points of %s are damaged: %s", name, v.Damage)
 		}
 		perf = append(perf, fmt.Sprintf("'age %s'=%.0fs;%s;%s;0", perfLabel(name), age.Seconds(), perfSeconds(at.warning), perfSeconds(at.critical)))
 	}
@@ -138,37 +137,12 @@ func judge(s progress.Status, limits ageLimits) (health, string) {
 }
 
 // of returns the limits of one VM.
-func (l ageLimits) of(v progress.VM, jobs []progress.Job) ageLimits {
-	period := time.Duration(0)
-	for _, j := range jobs {
-		if j.Job == v.Job {
-			period = periodOf(j.Schedule)
-		}
+func (l ageLimits) of(v progress.VM) ageLimits {
+	if l.warning == 0 && l.critical == 0 {
+		rpo := time.Duration(v.RPO * float64(time.Second))
+		return ageLimits{warning: rpo, critical: criticalRPOs * rpo}
 	}
-	out := l
-	if out.warning == 0 && out.critical == 0 {
-		out = ageLimits{warning: warningPeriods * period, critical: criticalPeriods * period}
-	}
-	return out
-}
-
-// periodOf is the time between two runs of a schedule; 0 if it has none.
-func periodOf(text string) time.Duration {
-	schedule, err := replicate.ParseSchedule(text)
-	if err != nil {
-		return 0
-	}
-	// From a midnight on, so that "every 5h" counts five hours.
-	first, ok := schedule.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	if !ok {
-		return 0
-	}
-	second, _ := schedule.Next(first)
-	// A continuous job has a pause and no period: its runs last as they last.
-	if period := second.Sub(first); period >= time.Minute {
-		return period
-	}
-	return 0
+	return l
 }
 
 // perfLabel makes a name fit for a label in quotes.

@@ -12,11 +12,11 @@ import (
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 func TestJudge(t *testing.T) {
-	vm := func(age time.Duration) progress.VM {
-		return progress.VM{VM: "sql01", Job: "nightly", State: progress.Committed, Newest: noon.Add(-age)}
+	vm := func(age, rpo time.Duration) progress.VM {
+		return progress.VM{VM: "sql01", Job: "nightly", State: progress.Committed, Newest: noon.Add(-age), RPO: rpo.Seconds()}
 	}
-	job := func(schedule, outcome string) progress.Job {
-		return progress.Job{Job: "nightly", Schedule: schedule, Outcome: outcome, Because: "disk os: gone"}
+	job := func(outcome string) progress.Job {
+		return progress.Job{Job: "nightly", Outcome: outcome, Because: "disk os: gone"}
 	}
 	tests := []struct {
 		name   string
@@ -26,22 +26,24 @@ func TestJudge(t *testing.T) {
 		text   string
 	}{
 		{name: "in time", want: healthOK, text: "1 VMs, all with points in time | 'age sql01'=3600s;7200;14400;0",
-			status: progress.Status{VMs: []progress.VM{vm(time.Hour)}, Jobs: []progress.Job{job("every 1h", progress.Committed)}}},
-		{name: "one run was missed", want: healthWarning, text: "newest point of sql01 is 2h",
-			status: progress.Status{VMs: []progress.VM{vm(2*time.Hour + time.Second)}, Jobs: []progress.Job{job("every 1h", progress.Committed)}}},
+			status: progress.Status{VMs: []progress.VM{vm(time.Hour, 2*time.Hour)}}},
+		{name: "two runs were missed", want: healthWarning, text: "newest point of sql01 is 2h",
+			status: progress.Status{VMs: []progress.VM{vm(2*time.Hour+time.Second, 2*time.Hour)}}},
 		{name: "nothing for days", want: healthCritical, text: "newest point of sql01 is ",
-			status: progress.Status{VMs: []progress.VM{vm(97 * time.Hour)}, Jobs: []progress.Job{job("daily 22:00", progress.Committed)}}},
+			status: progress.Status{VMs: []progress.VM{vm(97*time.Hour, 48*time.Hour)}}},
 		{name: "by hand, any age", want: healthOK, text: "'age sql01'=360000s;;;0",
-			status: progress.Status{VMs: []progress.VM{vm(100 * time.Hour)}, Jobs: []progress.Job{job("manual", progress.Committed)}}},
+			status: progress.Status{VMs: []progress.VM{vm(100*time.Hour, 0)}}},
 		{name: "limits of the command", want: healthCritical, limits: ageLimits{critical: time.Minute}, text: "'age sql01'=3600s;;60;0",
-			status: progress.Status{VMs: []progress.VM{vm(time.Hour)}}},
+			status: progress.Status{VMs: []progress.VM{vm(time.Hour, 0)}}},
+		{name: "damaged", want: healthCritical, text: "the points of sql01 are damaged: a digest differs",
+			status: progress.Status{VMs: []progress.VM{{VM: "sql01", Newest: noon, Damage: "a digest differs"}}}},
 		{name: "no point yet", want: healthWarning, text: "sql01 has no point yet",
 			status: progress.Status{VMs: []progress.VM{{VM: "sql01"}}}},
 		{name: "the worst comes first", want: healthCritical, text: "job nightly failed: disk os: gone; line to paris lost, attempt 3 of 120 | ",
-			status: progress.Status{VMs: []progress.VM{vm(0)}, Jobs: []progress.Job{job("manual", progress.Failed)},
+			status: progress.Status{VMs: []progress.VM{vm(0, 0)}, Jobs: []progress.Job{job(progress.Failed)},
 				Links: []progress.Link{{Peer: "paris", State: progress.LinkRedial, Attempt: 3, Attempts: 120}}}},
 		{name: "parked", want: healthWarning, text: "job nightly is parked",
-			status: progress.Status{Jobs: []progress.Job{job("manual", progress.Parked)}}},
+			status: progress.Status{Jobs: []progress.Job{job(progress.Parked)}}},
 		{name: "names that would break the line", want: healthWarning, text: "lyon/a/b'c has no point yet",
 			status: progress.Status{VMs: []progress.VM{{Source: "lyon", VM: "a|b'c"}}}},
 	}
@@ -74,10 +76,12 @@ func TestExpect(t *testing.T) {
 				{Disk: "log", VirtualSize: 1 << 30, Durable: 1 << 30},
 			}},
 			{VM: "web", State: progress.Parked, Point: "01", Disks: []progress.Disk{{Disk: "os", VirtualSize: 64 << 30, Durable: 1 << 30}}},
+			{VM: "late", State: progress.Committed, Newest: noon.Add(-3 * time.Hour), Lag: 10800, RPO: 7200},
 			{VM: "calm", State: progress.Committed, Disks: []progress.Disk{{Disk: "os", VirtualSize: 64 << 30, Durable: 64 << 30}}},
 		},
 	}
 	want := []string{
+		"The newest point of late is 3h00m old; its RPO is 2h00m.",
 		"The line to paris is lost since 1m00s ago: attempt 3 of 120, the next in 12s.",
 		"The line to oslo is given up; the next run tries again.",
 		"Disk os of sql01 continues at 20.0 GiB of 64.0 GiB in point 07 when the line is back.",

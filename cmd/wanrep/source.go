@@ -114,9 +114,20 @@ func jobsOf(cfg *configs.Config) ([]replicate.Job, error) {
 			return nil, fail(exitUsage, "", "%s: job %q: %w", cfg.File, j.Name, err)
 		}
 		jobs = append(jobs, replicate.Job{Name: j.Name, Peer: j.Peer, VMs: j.VMs, Schedule: schedule,
-			Retries: j.Retries, RetryWait: time.Duration(j.RetryWait)})
+			Retries: j.Retries, RetryWait: time.Duration(j.RetryWait), RPO: rpoOf(j, schedule)})
 	}
 	return jobs, nil
+}
+
+// rpoPeriods is how many periods of its schedule a job has when its file does not
+// say otherwise: one run may fail, two in a row want a look.
+const rpoPeriods = 2
+
+func rpoOf(j configs.Job, schedule replicate.Schedule) time.Duration {
+	if j.RPO != 0 {
+		return time.Duration(j.RPO)
+	}
+	return rpoPeriods * schedule.Period()
 }
 
 // openDisk opens a disk of any format for one run.

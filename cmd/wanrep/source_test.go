@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"wanrep/configs"
 	"wanrep/quicx"
@@ -66,5 +67,25 @@ func TestDisksOfOddSizesAreRefused(t *testing.T) {
 	}
 	if _, _, err := openDisk(t.Context(), path+".none"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want os.ErrNotExist", err)
+	}
+}
+
+func TestRPOOfAJob(t *testing.T) {
+	for _, tt := range []struct {
+		schedule string
+		rpo      time.Duration
+		want     time.Duration
+	}{
+		{"every 1h", 0, 2 * time.Hour},
+		{"daily 22:00", 0, 48 * time.Hour},
+		{"daily 22:00", 26 * time.Hour, 26 * time.Hour},
+		{"manual", 0, 0},
+		{"continuous", 15 * time.Minute, 15 * time.Minute},
+	} {
+		cfg := &configs.Config{Jobs: []configs.Job{{Schedule: tt.schedule, RPO: configs.Duration(tt.rpo)}}}
+		jobs, err := jobsOf(cfg)
+		if err != nil || jobs[0].RPO != tt.want {
+			t.Errorf("%s with rpo %v: got %v, %v; want %v", tt.schedule, tt.rpo, jobs[0].RPO, err, tt.want)
+		}
 	}
 }

@@ -34,7 +34,7 @@ files tell and exit with 11.
 
 With --check print one line for a monitoring system instead, and exit with its
 codes: 0 ok, 1 warning, 2 critical, 3 unknown. A VM whose newest point is older
-than two periods of its job is a warning, four are critical.`,
+than its RPO is a warning, twice that is critical.`,
 		Example: `  wanrep status
   wanrep status --json
   wanrep status --check --critical-age 26h`,
@@ -80,6 +80,9 @@ than two periods of its job is a warning, four are critical.`,
 // over them.
 func withLists(s progress.Status) progress.Status {
 	s.Links = append([]progress.Link{}, s.Links...)
+	for i := range s.Links {
+		s.Links[i].Uplinks = append([]progress.Uplink{}, s.Links[i].Uplinks...)
+	}
 	s.Jobs = append([]progress.Job{}, s.Jobs...)
 	s.Events = append([]progress.Event{}, s.Events...)
 	s.Samples = append([]progress.Sample{}, s.Samples...)
@@ -127,10 +130,22 @@ func printStatus(cmd *cobra.Command, status progress.Status) error {
 	return nil
 }
 
-// expect tells, for links that are lost and points that wait, what happens next
-// and where each disk goes on.
+// expect tells which VMs are less recoverable than their RPO demands, and, for
+// links that are lost and points that wait, what happens next and where each disk
+// goes on.
 func expect(s progress.Status) []string {
 	var texts []string
+	for _, v := range s.VMs {
+		rpo := tui.Duration(time.Duration(v.RPO * float64(time.Second)))
+		switch {
+		case v.Damage != "":
+			texts = append(texts, fmt.Sprintf("The points of %s are damaged: %s.", v.VM, v.Damage))
+		case v.Late() && v.Newest.IsZero():
+			texts = append(texts, fmt.Sprintf("%s has no point yet; its RPO is %s.", v.VM, rpo))
+		case v.Late():
+			texts = append(texts, fmt.Sprintf("The newest point of %s is %s old; its RPO is %s.", v.VM, tui.Duration(s.Time.Sub(v.Newest)), rpo))
+		}
+	}
 	for _, l := range s.Links {
 		switch l.State {
 		case progress.LinkRedial:

@@ -26,6 +26,7 @@ type targetAppliance struct {
 	cfg      *configs.Config
 	board    *progress.Board
 	dir      durable.FS
+	state    durable.FS
 	store    *resume.Store
 	listener *quicx.Listener
 	engine   *replicate.Target
@@ -46,6 +47,9 @@ func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err 
 			t.Close()
 		}
 	}()
+	if t.state, err = durable.OS(cfg.StateDir); err != nil {
+		return nil, fmt.Errorf("open the state directory: %w", err)
+	}
 	if t.dir, err = openStoreDir(cfg.Store.Path); err != nil {
 		return nil, err
 	}
@@ -71,7 +75,7 @@ func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err 
 		return nil, err
 	}
 	t.engine = replicate.NewTarget(replicate.TargetConfig{
-		Name: cfg.Name, Software: softwareVersion(), Store: t.store, Board: t.board, Log: log,
+		Name: cfg.Name, Software: softwareVersion(), Store: t.store, State: t.state, Board: t.board, Log: log,
 	})
 	for _, p := range cfg.Peers {
 		t.board.Link(p.Name, func(*progress.Link) {})
@@ -134,8 +138,10 @@ func (t *targetAppliance) Close() error {
 	if t.store != nil {
 		errs = append(errs, t.store.Close())
 	}
-	if t.dir != nil {
-		errs = append(errs, t.dir.Close())
+	for _, dir := range []durable.FS{t.dir, t.state} {
+		if dir != nil {
+			errs = append(errs, dir.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -134,7 +134,7 @@ func (b *Board) Event(e Event) {
 
 func (b *Board) vm(source, vm string) *VM {
 	return find(&b.status.VMs, func(v *VM) bool { return v.Source == source && v.VM == vm },
-		VM{Source: source, VM: vm, State: NotStarted, Since: time.Now().UTC(), Disks: []Disk{}})
+		VM{Source: source, VM: vm, State: NotStarted, Since: time.Now().UTC(), FirstSeen: time.Now().UTC(), Disks: []Disk{}})
 }
 
 // find returns the element that is wanted, or fresh, appended.

@@ -176,6 +176,8 @@ type VM struct {
 	State   string    `json:"state"`
 	Since   time.Time `json:"since"`
 	Because string    `json:"because"`
+	// FirstSeen is since when this appliance knows the VM.
+	FirstSeen time.Time `json:"first_seen"`
 	// Point is the restore point being sent or received; empty when idle.
 	Point string `json:"point"`
 	// Newest is when the newest committed point was taken; zero if there is none.

@@ -53,6 +53,9 @@ func checkOpen(what string, m *Open) error {
 	if len(m.Point) > MaxName {
 		return badf(what, "a point's name of %d bytes", len(m.Point))
 	}
+	if m.RPO < 0 || m.RPO > MaxRPO {
+		return badf(what, "an RPO of %d seconds", m.RPO)
+	}
 	if len(m.Disks) == 0 || len(m.Disks) > MaxDisks {
 		return badf(what, "%d disks, not within 1 to %d", len(m.Disks), MaxDisks)
 	}

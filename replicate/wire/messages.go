@@ -31,6 +31,8 @@ const (
 	MaxName  = 256 // bytes of a VM's or a disk's name
 	// MaxIdentity is the most bytes of a snapshot's identity.
 	MaxIdentity = 1024
+	// MaxRPO is ten years in seconds. Nobody watches for longer.
+	MaxRPO = 10 * 365 * 24 * 3600
 )
 
 // Hello opens a link. The target answers Welcome.
@@ -79,6 +81,9 @@ type Open struct {
 	// Opened. If the target has committed it meanwhile, because the answer to
 	// Commit got lost with the link, it says so instead of beginning another.
 	Point string `cbor:"2,keyasint"`
+	// RPO is how old the newest point of the VM may become, in seconds; 0 is any
+	// age. The target watches it too, since it is there when the source is not.
+	RPO int64 `cbor:"3,keyasint,omitempty"`
 }
 
 // A Disk describes a disk of the point to open.

@@ -33,6 +33,15 @@ func TestRunWithoutTrouble(t *testing.T) {
 		if report.Outcome != "committed" || report.VMs[0].Point == "" {
 			t.Errorf("report %+v", report)
 		}
+		for _, board := range []*progress.Board{s.board, s.sources} {
+			if v := board.Status().VMs[0]; v.RPO != 26*3600 || v.Late() {
+				t.Errorf("after the run: RPO of %v seconds, late %v; want that of the job, and in time", v.RPO, v.Late())
+			}
+			time.Sleep(13*time.Hour + time.Second)
+		}
+		if !s.board.Status().VMs[0].Late() {
+			t.Error("a day without a run later the target takes the VM for in time")
+		}
 	})
 }
 

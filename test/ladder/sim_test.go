@@ -204,7 +204,7 @@ func (s *sim) startSource() {
 		VMs: []replicate.VM{vm},
 		Jobs: []replicate.Job{{
 			Name: "nightly", Peer: "dr", VMs: []string{"sql01"},
-			Schedule: schedule, Retries: 3, RetryWait: 10 * time.Minute,
+			Schedule: schedule, Retries: 3, RetryWait: 10 * time.Minute, RPO: 26 * time.Hour,
 		}},
 		Open: func(_ context.Context, path string) (replicate.Snapshot, replicate.Geometry, error) {
 			d := s.disks[path]
