@@ -10,6 +10,7 @@
 // node is BLAKE3("wanrep node" ‖ left ‖ right); and the root binds the size:
 // BLAKE3("wanrep root" ‖ size as 8 bytes big-endian ‖ top node). Leaves hash
 // exactly 64 KiB, nodes and roots far less, so that none can stand for another.
+// What else is digested has a name of its own in front of its BLAKE3, see [Named].
 package digest
 
 import (
@@ -70,6 +71,13 @@ func Block(p []byte) Sum {
 	var full [diskio.BlockBytes]byte
 	copy(full[:], p)
 	return blake3.Sum256(full[:])
+}
+
+// Named returns the digest of something that is not a disk's content, BLAKE3(name ‖
+// BLAKE3(p)). The name says what it is, "wanrep claims 1".
+func Named(name string, p []byte) Sum {
+	inner := blake3.Sum256(p)
+	return blake3.Sum256(append([]byte(name), inner[:]...))
 }
 
 func node(left, right Sum) Sum {
