@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/big"
 	"os"
@@ -33,6 +34,22 @@ type Identity struct {
 
 // Pin returns the pin the other side must know.
 func (id *Identity) Pin() string { return id.pin.String() }
+
+// Signer signs in the appliance's name. The key stays in the identity. Whoever has
+// something signed must begin it with words that say what it is, and not with the
+// 64 spaces of a TLS handshake (RFC 8446, section 4.4.3).
+func (id *Identity) Signer() crypto.Signer {
+	return signer{id.cert.PrivateKey.(ed25519.PrivateKey)}
+}
+
+// A signer can sign and tell its public key, no more.
+type signer struct{ key ed25519.PrivateKey }
+
+func (s signer) Public() crypto.PublicKey { return s.key.Public() }
+
+func (s signer) Sign(rand io.Reader, message []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return s.key.Sign(rand, message, opts)
+}
 
 // The certificate never expires: trust ends when the pin is removed, and a wrong
 // clock at a branch must not keep its replicas from being made (RFC 5280,

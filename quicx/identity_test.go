@@ -1,6 +1,8 @@
 package quicx
 
 import (
+	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"io/fs"
 	"os"
@@ -61,5 +63,26 @@ func TestBadPins(t *testing.T) {
 		if _, err := ParsePin(s); err == nil {
 			t.Errorf("%q was taken", s)
 		}
+	}
+}
+
+// TestIdentitySigns: what it signs can be proved with the key, whose pin is the
+// identity's.
+func TestIdentitySigns(t *testing.T) {
+	id, err := CreateIdentity(t.TempDir(), "paris")
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := []byte("wanrep test: nothing")
+	value, err := id.Signer().Sign(nil, message, crypto.Hash(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := id.Signer().Public().(ed25519.PublicKey)
+	if !ed25519.Verify(key, message, value) {
+		t.Error("the signature does not match")
+	}
+	if pin, err := PinOf(key); err != nil || pin.String() != id.Pin() {
+		t.Errorf("the key's pin is %v, the identity's %s: %v", pin, id.Pin(), err)
 	}
 }

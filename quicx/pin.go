@@ -1,6 +1,7 @@
 package quicx
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -36,6 +37,15 @@ func ParsePin(s string) (Pin, error) {
 // String returns "sha256:" and 43 characters of base64url.
 func (p Pin) String() string {
 	return pinPrefix + base64.RawURLEncoding.EncodeToString(p[:])
+}
+
+// PinOf returns the pin of whoever can use an Ed25519 key.
+func PinOf(key ed25519.PublicKey) (Pin, error) {
+	info, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return Pin{}, err
+	}
+	return sha256.Sum256(info), nil
 }
 
 func pinOf(cert *x509.Certificate) Pin {
