@@ -40,7 +40,7 @@ func (p *Part) commit() (Manifest, error) {
 		}
 	}
 	m := Manifest{
-		Schema: manifestSchema, Source: now.source, VM: now.vm, Point: now.point, Base: orNull(now.base),
+		Source: now.source, VM: now.vm, Point: now.point, Base: orNull(now.base),
 		Begun: now.begun, Software: p.store.cfg.Software,
 	}
 	for i, state := range now.disks {
@@ -54,13 +54,13 @@ func (p *Part) commit() (Manifest, error) {
 	if err := p.closeFiles(); err != nil {
 		return Manifest{}, err
 	}
-	m.Committed = p.store.cfg.Now().UTC()
-	b, err := m.encode()
+	previous, err := p.store.previous(p.vm.dir)
 	if err != nil {
 		return Manifest{}, err
 	}
+	m.Previous, m.Committed = previous, p.store.cfg.Now().UTC()
 	p.deciding = true
-	if err := durable.WriteFile(p.store.fsys, path.Join(p.dir, manifestName), b, readOnlyPerm); err != nil {
+	if err := p.store.writeManifest(p.dir, &m); err != nil {
 		return Manifest{}, err
 	}
 	if err := p.store.publish(p.vm.dir, m); err != nil {
@@ -132,6 +132,7 @@ func (d *PartDisk) manifest(state diskState, base *string, stored int64) Manifes
 		Name: d.spec.Name, File: d.dataName(), DigestsFile: d.digestsName(), ID: diskID(d.spec.ID),
 		VirtualSize:       d.spec.Size,
 		LogicalSectorSize: d.spec.LogicalSectorSize, PhysicalSectorSize: d.spec.PhysicalSectorSize,
-		Base: base, Root: state.root, Digests: state.digests, Stored: stored,
+		Identity: d.spec.Identity,
+		Base:     base, Root: state.root, Digests: state.digests, Stored: stored,
 	}
 }

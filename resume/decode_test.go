@@ -3,8 +3,10 @@ package resume
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
+	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -207,7 +209,9 @@ func FuzzDigestsFile(f *testing.F) {
 func FuzzManifest(f *testing.F) {
 	base := "0000000000000006"
 	m := Manifest{
-		Schema: manifestSchema, Source: "lyon", VM: "sql01", Point: "0000000000000007", Base: &base,
+		Previous:  &Previous{Point: base, Claims: digest.Sum{2}},
+		Signature: &Signature{Key: make([]byte, ed25519.PublicKeySize), Value: make([]byte, ed25519.SignatureSize)},
+		Source:    "lyon", VM: "sql01", Point: "0000000000000007", Base: &base,
 		Begun: time.Unix(1, 0).UTC(), Committed: time.Unix(2, 0).UTC(), Software: "wanrep",
 		Disks: []ManifestDisk{{Name: "os", File: "os.vhdx", DigestsFile: "os.digests", VirtualSize: 65536, Digests: 1, Root: digest.Sum{1}}},
 	}
@@ -216,9 +220,15 @@ func FuzzManifest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
+	first, err := os.ReadFile("testdata/manifest1.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(first)
 	for _, change := range [][2]string{
 		{"os.vhdx", "../os.vhdx"}, {"os.vhdx", "os.digests"}, {"os.vhdx", "manifest.json"}, {"65536", "-1"},
-		{"65536", "1e99"}, {"0000000000000007", "7"}, {`"digests": 1`, `"digests": 2`}, {"wanrep.manifest/1", "wanrep.manifest/2"},
+		{"65536", "1e99"}, {"0000000000000007", "7"}, {`"digests": 1`, `"digests": 2`}, {"wanrep.manifest/2", "wanrep.manifest/3"},
+		{"wanrep.manifest/2", "wanrep.manifest/1"}, {base, "0000000000000008"}, {"AAAA", "AAA="},
 	} {
 		f.Add(bytes.Replace(b, []byte(change[0]), []byte(change[1]), 1))
 	}

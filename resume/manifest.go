@@ -2,7 +2,6 @@ package resume
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,42 +15,58 @@ import (
 )
 
 const (
-	manifestName   = "manifest.json"
-	manifestSchema = "wanrep.manifest/1"
-	// maxManifestBytes bounds a manifest: 260 disks whose names JSON may write
-	// six times as long, three times over.
-	maxManifestBytes = 4 << 20
+	manifestName = "manifest.json"
+	// maxManifestBytes bounds a manifest: 260 disks with names and identities that
+	// JSON may write six times as long.
+	maxManifestBytes = 8 << 20
 	digestsExtension = ".digests"
 )
 
 // A Manifest names what a committed point holds. It is the file manifest.json
-// beside the disks.
+// beside the disks. Some of it is what the point claims to be, which never changes;
+// the rest says how that is stored, which changes when a point before it is pruned.
+// The tags are those of the first schema, which had no such parts.
 type Manifest struct {
-	Schema string `json:"schema"` // "wanrep.manifest/1"
-	Source string `json:"source"`
-	VM     string `json:"vm"`
-	Point  string `json:"point"`
-	// Base is the point that this one builds on; null for one that stands alone.
-	Base      *string        `json:"base"`
+	Schema string `json:"schema"` // in which it was written
+	// What the point claims.
+	Source    string         `json:"source"`
+	VM        string         `json:"vm"`
+	Point     string         `json:"point"`
 	Begun     time.Time      `json:"begun"`
 	Committed time.Time      `json:"committed"`
 	Software  string         `json:"software"`
 	Disks     []ManifestDisk `json:"disks"`
+	// How it is stored. Base is the point that this one builds on; null for one that
+	// stands alone.
+	Base *string `json:"base"`
+	// Previous is the VM's point before this one; null for the first.
+	Previous *Previous `json:"-"`
+	// Signature is the target's, over all of this; null if it has no signer.
+	Signature *Signature `json:"-"`
 }
 
 // A ManifestDisk is one disk of a committed point.
 type ManifestDisk struct {
+	// What the point claims.
 	Name               string     `json:"name"`
-	File               string     `json:"file"`         // beside the manifest
-	DigestsFile        string     `json:"digests_file"` // beside the manifest
 	ID                 diskID     `json:"id"`
 	VirtualSize        int64      `json:"virtual_size"` // in bytes
 	LogicalSectorSize  int        `json:"logical_sector_size"`
 	PhysicalSectorSize int        `json:"physical_sector_size"`
-	Base               *string    `json:"base"`    // the point whose disk it builds on, or null
-	Root               digest.Sum `json:"root"`    // over the whole virtual disk
-	Digests            int64      `json:"digests"` // records in DigestsFile
-	Stored             int64      `json:"stored"`  // size of File in bytes
+	Identity           string     `json:"-"`    // what the source said names the snapshot's content
+	Root               digest.Sum `json:"root"` // over the whole virtual disk
+	// How it is stored.
+	File        string  `json:"file"`         // beside the manifest
+	DigestsFile string  `json:"digests_file"` // beside the manifest
+	Base        *string `json:"base"`         // the point whose disk it builds on, or null
+	Digests     int64   `json:"digests"`      // records in DigestsFile
+	Stored      int64   `json:"stored"`       // size of File in bytes
+}
+
+// A Previous ties a point to the one before it, by the digest of what that claims.
+type Previous struct {
+	Point  string     `json:"point"`
+	Claims digest.Sum `json:"claims"`
 }
 
 // A diskID is a disk's ID in the form in which people know it.
@@ -77,6 +92,7 @@ func (d ManifestDisk) spec() DiskSpec {
 	return DiskSpec{
 		Name: d.Name, ID: diskio.ID(d.ID), Size: d.VirtualSize,
 		LogicalSectorSize: d.LogicalSectorSize, PhysicalSectorSize: d.PhysicalSectorSize,
+		Identity: d.Identity,
 	}
 }
 
@@ -113,34 +129,6 @@ func (m Manifest) point() Point {
 	return p
 }
 
-func (m Manifest) encode() ([]byte, error) {
-	b, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	b = append(b, '\n')
-	if len(b) > maxManifestBytes {
-		return nil, fmt.Errorf("a manifest of %d bytes; at most %d are possible", len(b), maxManifestBytes)
-	}
-	return b, nil
-}
-
-// decodeManifest reads a manifest. name is for messages.
-func decodeManifest(name string, b []byte) (Manifest, error) {
-	var m Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
-		return Manifest{}, &damagedError{name, err.Error()}
-	}
-	if m.Schema != manifestSchema {
-		return Manifest{}, fmt.Errorf("%s has the schema %q; this version of wanrep knows %q",
-			diskio.Printable(name), diskio.Printable(m.Schema), manifestSchema)
-	}
-	if err := m.check(); err != nil {
-		return Manifest{}, &damagedError{name, err.Error()}
-	}
-	return m, nil
-}
-
 // check holds a manifest to what the store would have written.
 func (m Manifest) check() error {
 	state := partState{source: m.Source, vm: m.VM, point: m.Point}
@@ -161,6 +149,11 @@ func (m Manifest) check() error {
 				return fmt.Errorf("disk %q has a file named %q", diskio.Printable(d.Name), diskio.Printable(f))
 			}
 			files[f] = true
+		}
+	}
+	if m.Previous != nil {
+		if _, ok := pointNumber(m.Previous.Point); !ok || m.Previous.Point >= m.Point {
+			return fmt.Errorf("point %q can't come before it", diskio.Printable(m.Previous.Point))
 		}
 	}
 	return state.check()

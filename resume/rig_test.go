@@ -1,6 +1,7 @@
 package resume_test
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -107,8 +108,13 @@ func (p *player) clone() *player {
 }
 
 func (p *player) config() resume.Config {
-	return resume.Config{Format: p.format, Software: "wanrep test", Now: func() time.Time { return time.Unix(1, 0) }}
+	return resume.Config{
+		Format: p.format, Software: "wanrep test", Now: func() time.Time { return time.Unix(1, 0) }, Signer: signer,
+	}
 }
+
+// signer is the target's.
+var signer = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 // A violation is a broken promise.
 type violation struct{ error }

@@ -25,6 +25,7 @@
 package resume
 
 import (
+	"crypto"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -51,6 +52,9 @@ type Config struct {
 	Now func() time.Time
 	// Software is the name and version that manifests carry. Default: "wanrep".
 	Software string
+	// Signer signs the manifests. Its key is one of Ed25519. Default: none, and
+	// the manifests are not signed.
+	Signer crypto.Signer
 	// Log receives what happened to parts and points. Default: none.
 	Log *slog.Logger
 }
@@ -128,6 +132,9 @@ type vmState struct {
 // left. It makes a new store in an empty directory. The error is a
 // *durable.LockedError if another process has the store.
 func Open(fsys durable.FS, cfg Config) (*Store, error) {
+	if _, err := cfg.publicKey(); err != nil {
+		return nil, err
+	}
 	lock, err := fsys.Lock(lockName)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ func open(t *testing.T, fsys durable.FS) *resume.Store {
 	now := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
 	s, err := resume.Open(fsys, resume.Config{
 		Format: plain{}, Software: "wanrep v1", Now: func() time.Time { now = now.Add(time.Second); return now },
+		Signer: signer,
 	})
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
@@ -39,6 +41,31 @@ func begin(t *testing.T, s *resume.Store, disks ...snapshot) *resume.Part {
 	must(t, err)
 	t.Cleanup(func() { part.Close() })
 	return part
+}
+
+// commit commits a point of one disk, of which all is sent.
+func commit(t *testing.T, s *resume.Store, disk snapshot) resume.Manifest {
+	t.Helper()
+	part := begin(t, s, disk)
+	must(t, part.Disks()[0].Write(0, disk.content))
+	must(t, part.Disks()[0].Finish(disk.root))
+	m, err := part.Commit()
+	must(t, err)
+	return m
+}
+
+// readAll returns what a file holds.
+func readAll(t *testing.T, fsys durable.FS, name string) string {
+	t.Helper()
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	must(t, err)
+	defer f.Close()
+	info, err := f.Stat()
+	must(t, err)
+	b := make([]byte, info.Size())
+	_, err = f.ReadAt(b, 0)
+	must(t, err)
+	return string(b)
 }
 
 func TestOnePartOfAVMAtATime(t *testing.T) {
@@ -422,23 +449,12 @@ func TestManifestInJSON(t *testing.T) {
 	s := open(t, fsys)
 	disk := newSnapshot("os", "ab", 512)
 	disk.spec.ID = diskio.ID{0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 1, 2, 3, 4, 5, 6, 7}
-	part := begin(t, s, disk)
-	must(t, part.Disks()[0].Write(0, disk.content))
-	must(t, part.Disks()[0].Finish(disk.root))
-	m, err := part.Commit()
-	must(t, err)
-	name := path.Join("lyon/sql01/points", m.Point, "manifest.json")
-	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
-	must(t, err)
-	info, err := f.Stat()
-	must(t, err)
-	b := make([]byte, info.Size())
-	_, err = f.ReadAt(b, 0)
-	must(t, err)
-	golden(t, "manifest.golden", string(b))
+	commit(t, s, disk)
+	m := commit(t, s, disk)
+	golden(t, "manifest.golden", readAll(t, fsys, path.Join("lyon/sql01/points", m.Point, "manifest.json")))
 	got, err := s.Manifest(resume.Point{Source: "lyon", VM: "sql01", Point: m.Point})
 	must(t, err)
-	if got.Disks[0] != m.Disks[0] || diskio.ID(got.Disks[0].ID) != disk.spec.ID {
+	if !reflect.DeepEqual(got, m) || diskio.ID(got.Disks[0].ID) != disk.spec.ID {
 		t.Errorf("read back %+v, want %+v", got, m)
 	}
 }
