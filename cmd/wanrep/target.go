@@ -53,7 +53,10 @@ func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err 
 	if t.dir, err = openStoreDir(cfg.Store.Path); err != nil {
 		return nil, err
 	}
-	if t.store, err = resume.Open(t.dir, resume.Config{Format: vhdxstore.Format{}, Software: softwareVersion(), Log: log}); err != nil {
+	t.store, err = resume.Open(t.dir, resume.Config{
+		Format: vhdxstore.Format{}, Software: softwareVersion(), Signer: identity.Signer(), Log: log,
+	})
+	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", cfg.Store.Path, err)
 	}
 	t.listener, err = quicx.Listen(quicx.ListenConfig{
