@@ -6,6 +6,7 @@ import (
 
 	"wanrep/diskio"
 	"wanrep/diskio/digest"
+	"wanrep/replicate/progress"
 	"wanrep/replicate/wire"
 )
 
@@ -18,6 +19,8 @@ import (
 type baseline struct {
 	digests *wire.DigestReader
 	size    int64
+	// waiting counts the time until the target has told a digest.
+	waiting *progress.Stage
 	// block and sum are the next record, if ahead is set; done tells that there is
 	// none any more.
 	block int64
@@ -26,8 +29,8 @@ type baseline struct {
 	done  bool
 }
 
-func newBaseline(digests *wire.DigestReader, size int64) *baseline {
-	return &baseline{digests: digests, size: size}
+func newBaseline(digests *wire.DigestReader, size int64, waiting *progress.Stage) *baseline {
+	return &baseline{digests: digests, size: size, waiting: waiting}
 }
 
 // peek returns the number of the next block with a digest; ok is false at the end.
@@ -36,7 +39,9 @@ func (b *baseline) peek() (block int64, ok bool, err error) {
 		return 0, false, nil
 	}
 	if !b.ahead {
+		b.waiting.Begin()
 		b.block, b.sum, err = b.digests.Next()
+		b.waiting.End()
 		if errors.Is(err, io.EOF) {
 			b.done = true
 			return 0, false, nil

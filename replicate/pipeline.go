@@ -10,6 +10,7 @@ import (
 
 	"wanrep/diskio"
 	"wanrep/diskio/digest"
+	"wanrep/replicate/progress"
 	"wanrep/replicate/wire"
 )
 
@@ -27,6 +28,8 @@ type piece struct {
 	data  []byte
 	// base are the digests of what the target has in place of each block.
 	base []digest.Sum
+	// todo is what has to be done about each block.
+	todo []int
 	// frames are the encoded frames, blocks the digests of the content.
 	frames []byte
 	blocks []pendingBlock
@@ -67,7 +70,11 @@ func (r *reader) run(ctx context.Context) error {
 		if next.base, err = r.baseline.take(e, next.base); err != nil {
 			return err
 		}
-		if err := readFull(r.plan.snapshot, next.data[:e.Length], e.Start); err != nil {
+		stages := r.disk.board.Stages()
+		stages.Read.Begin()
+		err = readFull(r.plan.snapshot, next.data[:e.Length], e.Start)
+		stages.Read.End()
+		if err != nil {
 			return r.disk.fail(err)
 		}
 		if err := r.pass(ctx, next); err != nil {
@@ -93,7 +100,7 @@ func (r *reader) passStale(ctx context.Context, offset int64) error {
 }
 
 func (r *reader) pass(ctx context.Context, p *piece) error {
-	p.encoded.Go(p.encode)
+	p.encoded.Go(func() { p.encode(r.disk.board.Stages()) })
 	select {
 	case r.out <- p:
 		return nil
@@ -124,20 +131,28 @@ const (
 
 // encode digests the piece's blocks and makes one frame of each run of blocks that
 // differ from what the target has.
-func (p *piece) encode() {
+func (p *piece) encode(stages *progress.Stages) {
 	p.frames, p.blocks, p.content, p.same = p.frames[:0], p.blocks[:0], 0, 0
 	if p.stale {
 		p.frames = wire.AppendZeros(p.frames, p.extent.Start, int(p.extent.Length))
 		return
 	}
-	todo, from := leave, 0 // what the run that began at from needs
+	stages.Digest.Begin()
+	p.todo = p.todo[:0]
 	for i, at := 0, 0; at < int(p.extent.Length); i, at = i+1, at+diskio.BlockBytes {
-		if now := p.compare(i, p.data[at:min(at+diskio.BlockBytes, int(p.extent.Length))]); now != todo {
-			p.frame(todo, from, at)
-			todo, from = now, at
+		p.todo = append(p.todo, p.compare(i, p.data[at:min(at+diskio.BlockBytes, int(p.extent.Length))]))
+	}
+	stages.Digest.End()
+	stages.Compress.Begin()
+	todo, from := leave, 0 // what the run that began at from needs
+	for i, now := range p.todo {
+		if now != todo {
+			p.frame(todo, from, i*diskio.BlockBytes)
+			todo, from = now, i*diskio.BlockBytes
 		}
 	}
 	p.frame(todo, from, int(p.extent.Length))
+	stages.Compress.End()
 }
 
 // compare digests the piece's block i and says what has to be done about it.

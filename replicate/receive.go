@@ -247,11 +247,13 @@ func (r *receiver) read(ctx context.Context, arrivals chan<- arrival) {
 // write takes one frame with content, or a mark.
 func (r *receiver) write(f wire.Frame) error {
 	var err error
+	r.writing().Begin()
 	if len(f.Data) == 0 {
 		err = r.disk.SkipTo(f.Offset)
 	} else {
 		err = r.disk.Write(f.Offset, f.Data)
 	}
+	r.writing().End()
 	if err != nil {
 		return &storeError{err}
 	}
@@ -270,7 +272,9 @@ func (r *receiver) sync() error {
 	if r.position == r.disk.Durable() {
 		return nil
 	}
+	r.writing().Begin()
 	durable, err := r.disk.Sync()
+	r.writing().End()
 	if err != nil {
 		return &storeError{err}
 	}
@@ -286,8 +290,16 @@ func (r *receiver) acknowledge() error {
 	if err != nil {
 		return err
 	}
-	return wire.Write(r.stream, &wire.Durable{Offset: r.disk.Durable()})
+	return r.tell(r.disk.Durable())
 }
+
+// tell tells the source how far the disk is durable, and how busy this end is.
+func (r *receiver) tell(durable int64) error {
+	busy := r.link.target.cfg.Board.WriteShare()
+	return wire.Write(r.stream, &wire.Durable{Offset: durable, Busy: int(busy * 100)})
+}
+
+func (r *receiver) writing() *progress.Stage { return &r.link.target.cfg.Board.Stages().Write }
 
 // tellBusy tells the source again and again, until it is stopped, how far the disk
 // was before a sync that takes long.
@@ -303,7 +315,7 @@ func (r *receiver) tellBusy(durable int64) (stop func()) {
 			case <-ctx.Done():
 				return
 			}
-			if wire.Write(r.stream, &wire.Durable{Offset: durable}) != nil {
+			if r.tell(durable) != nil {
 				return
 			}
 		}
@@ -317,7 +329,9 @@ func (r *receiver) tellBusy(durable int64) (stop func()) {
 // finish makes the disk complete, if it has the source's root, and tells the source.
 func (r *receiver) finish(end wire.Frame) error {
 	stop := r.tellBusy(r.disk.Durable())
+	r.writing().Begin()
 	err := r.disk.Finish(end.Root)
+	r.writing().End()
 	stop()
 	if err != nil {
 		return &storeError{err}

@@ -65,7 +65,7 @@ func (d *diskRun) read(ctx context.Context, s *session, place int, generation ui
 		if err := wire.Write(stream, &wire.Digests{Generation: generation, Disk: place, Offset: from}); err != nil {
 			return err
 		}
-		r.baseline = newBaseline(wire.NewDigestReader(stream, digest.Blocks(from), d.size()), d.size())
+		r.baseline = newBaseline(wire.NewDigestReader(stream, digest.Blocks(from), d.size()), d.size(), &d.board.Stages().Baseline)
 	}
 	if err := r.run(ctx); err != nil {
 		var no *wire.Refused
@@ -96,16 +96,13 @@ func (d *diskRun) sendPieces(ctx context.Context, stream Stream, from int64, ahe
 	described := from
 	marked := from // what the target has heard of
 	for {
-		var p *piece
-		select {
-		case p = <-ahead:
-		case <-ctx.Done():
-			return ctx.Err()
+		p, err := d.next(ctx, ahead)
+		if err != nil {
+			return err
 		}
 		if p == nil {
 			break
 		}
-		p.encoded.Wait()
 		end := p.extent.End()
 		if err := d.ledger.add(ctx, p.blocks, end); err != nil {
 			return err
@@ -126,6 +123,25 @@ func (d *diskRun) sendPieces(ctx context.Context, stream Stream, from int64, ahe
 	}
 	d.totals.zero.Add(d.size() - described)
 	return d.sendEnd(ctx, stream)
+}
+
+// next returns the next piece, encoded, and nil behind the last.
+func (d *diskRun) next(ctx context.Context, ahead <-chan *piece) (*piece, error) {
+	stages := d.board.Stages()
+	var p *piece
+	stages.Starved.Begin()
+	select {
+	case p = <-ahead:
+	case <-ctx.Done():
+	}
+	stages.Starved.End()
+	if p == nil {
+		return nil, ctx.Err()
+	}
+	stages.Encoding.Begin()
+	p.encoded.Wait()
+	stages.Encoding.End()
+	return p, nil
 }
 
 // count adds a sent piece to the totals; described is where the one before ended.
@@ -185,6 +201,8 @@ func lostOnly(err error) error {
 func (d *diskRun) write(stream Stream, frames []byte) error {
 	d.writing.Store(true)
 	defer d.writing.Store(false)
+	d.board.Stages().Network.Begin()
+	defer d.board.Stages().Network.End()
 	for chunk := range slices.Chunk(frames, writeBytes) {
 		if _, err := stream.Write(chunk); err != nil {
 			return err
@@ -209,6 +227,7 @@ func (d *diskRun) acknowledged(stream Stream, proven func()) error {
 		d.pulse.beat()
 		switch m := message.(type) {
 		case *wire.Durable:
+			d.board.TargetBusy(float64(m.Busy) / 100)
 			if err := d.ledger.durable(m.Offset); err != nil {
 				return err
 			}

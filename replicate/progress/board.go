@@ -24,6 +24,14 @@ type Board struct {
 	mu     sync.Mutex
 	status Status
 	last   map[diskKey]counters
+	meter  meter
+	told   told
+}
+
+// told is what the target said of itself, and when.
+type told struct {
+	busy float64
+	at   time.Time
 }
 
 type diskKey struct{ source, vm, disk string }
@@ -39,7 +47,8 @@ func NewBoard(role, name, version string) *Board {
 			Schema: Schema, Role: role, Name: name, Version: version, Time: now, Started: now,
 			Links: []Link{}, Jobs: []Job{}, VMs: []VM{}, Events: []Event{}, Samples: []Sample{},
 		},
-		last: map[diskKey]counters{},
+		last:  map[diskKey]counters{},
+		meter: meter{at: now},
 	}
 }
 
@@ -122,6 +131,30 @@ func (b *Board) Disk(source, vm, disk string, change func(*Disk)) {
 	touch(&d.Since, was != d.State)
 }
 
+// Stages are what the engine counts its time with.
+func (b *Board) Stages() *Stages { return &b.meter.stages }
+
+// TargetBusy notes which share of the time the target writes, as it says.
+func (b *Board) TargetBusy(share float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told = told{share, time.Now()}
+}
+
+// WriteShare returns which share of the last seconds this target wrote.
+func (b *Board) WriteShare() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return min(b.meter.load.write, 1)
+}
+
+// SetMaxRate shows the most that is sent a second, in bytes; 0 is no limit.
+func (b *Board) SetMaxRate(rate int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.MaxRate = rate
+}
+
 // Event adds an event. A zero time is now.
 func (b *Board) Event(e Event) {
 	b.mu.Lock()
@@ -183,6 +216,32 @@ func (b *Board) measure() {
 		}
 	}
 	b.status.Samples = appendLimited(b.status.Samples, second, maxSamples)
+	b.meter.measure()
+	if b.status.Role == "target" {
+		b.status.Pipeline = b.meter.load.receiving()
+		return
+	}
+	b.status.Pipeline = b.meter.load.pipeline(b.circumstances())
+}
+
+// rateSeconds is over how many seconds a rate is compared with the configured one:
+// content is counted by the piece, so that one second alone may have none.
+const rateSeconds = 5
+
+func (b *Board) circumstances() circumstances {
+	c := circumstances{maxRate: float64(b.status.MaxRate)}
+	for _, s := range b.status.Samples[max(0, len(b.status.Samples)-rateSeconds):] {
+		c.wireRate += s.Wire / rateSeconds
+	}
+	if time.Since(b.told.at) < toldFor {
+		c.targetBusy = b.told.busy
+	}
+	for _, l := range b.status.Links {
+		if l.State == LinkUp {
+			c.loss = max(c.loss, l.Loss)
+		}
+	}
+	return c
 }
 
 // estimate folds one second into a disk's rates and its ETA.

@@ -48,15 +48,16 @@ const (
 	LimitDigest   = "digest"   // the source's processor
 	LimitCompress = "compress" // the source's processor
 	LimitNetwork  = "network"  // the line
-	LimitReceiver = "receiver" // the target takes no more: its window is full
+	LimitReceiver = "receiver" // the target, which is busy writing
 	LimitThrottle = "throttle" // the configured rate
 	LimitLoss     = "loss"     // the line, which loses packets
 	LimitWrite    = "write"    // the target's disk
 )
 
 // A Pipeline tells which share of the last seconds each stage of the way of a
-// block was busy, from 0 to 1. A source fills in all but Write, a target only
-// that one.
+// block was busy, from 0 to 1: a disk or the network when anything waited for it,
+// Digest and Compress in relation to all processors. At a source, Write is what the
+// target tells of itself; a target knows only that one.
 type Pipeline struct {
 	Read     float64 `json:"read"`
 	Digest   float64 `json:"digest"`

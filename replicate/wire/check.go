@@ -35,6 +35,9 @@ func check(message any) error {
 	case *Begin:
 		return checkOffset(what, m.Offset)
 	case *Durable:
+		if m.Busy < 0 || m.Busy > 100 {
+			return badf(what, "busy %d percent of the time", m.Busy)
+		}
 		return checkOffset(what, m.Offset)
 	case *Digests:
 		return checkOffset(what, m.Offset)

@@ -150,6 +150,8 @@ type DigestList struct {
 // Durable tells that everything below Offset survives a crash of the target.
 type Durable struct {
 	Offset int64 `cbor:"0,keyasint"`
+	// Busy is the share of the last seconds in which the target wrote, in percent.
+	Busy int `cbor:"1,keyasint,omitempty"`
 }
 
 // Done tells that a disk is complete, durable and has the source's root.

@@ -34,14 +34,16 @@ type sim struct {
 	router *router
 	links  []*simnet.SimulatedLink
 
-	fs       *crashfs.FS
-	board    *progress.Board // the target's
-	source   *replicate.Source
-	sources  *progress.Board
-	disks    map[string]*memoryDisk
-	endpoint *quicx.Endpoint
-	redialer *quicx.Redialer
-	attempts int
+	fs *crashfs.FS
+	// writeDelay is how long the target's disk takes for each write.
+	writeDelay time.Duration
+	board      *progress.Board // the target's
+	source     *replicate.Source
+	sources    *progress.Board
+	disks      map[string]*memoryDisk
+	endpoint   *quicx.Endpoint
+	redialer   *quicx.Redialer
+	attempts   int
 
 	stopTarget func()
 	targetID   *quicx.Identity
@@ -142,7 +144,11 @@ func (s *sim) startTarget() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	store := s.openStore(s.fs)
+	var disk durable.FS = s.fs
+	if s.writeDelay > 0 {
+		disk = slowFS{s.fs, s.writeDelay}
+	}
+	store := s.openStore(disk)
 	s.board = progress.NewBoard("target", "dr", "test")
 	target := replicate.NewTarget(replicate.TargetConfig{Name: "dr", Software: "test", Store: store, Board: s.board, Log: quiet})
 	ctx, cancel := context.WithCancel(s.t.Context())
