@@ -39,6 +39,8 @@ type Uplink struct {
 	Name string
 	// Bind is a local address or the name of an interface. Empty: any.
 	Bind string
+	// MaxRate limits what is sent over it, in bytes a second. 0: no limit.
+	MaxRate int64
 }
 
 // A Peer is an appliance this one is paired with.
@@ -67,6 +69,9 @@ type Config struct {
 	// ReturnAfter is how long a better uplink must have been good before the
 	// link moves back to it. Default: 30 s.
 	ReturnAfter time.Duration
+	// MaxRate limits what is sent over all uplinks, in bytes a second, headers and
+	// all. Default: no limit. See [Endpoint.SetMaxRate].
+	MaxRate int64
 	// OnEvent is called for each event, in order, and must not block.
 	OnEvent func(Event)
 	// Log receives events too. Default: none.

@@ -17,6 +17,7 @@ type Endpoint struct {
 	uplinks []*uplink
 	tickets *ticketStore
 	quic    *quic.Config
+	pace    *pace
 
 	// ctx ends with the endpoint; wg counts everything that runs for it.
 	ctx    context.Context
@@ -52,6 +53,7 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 		cfg:       cfg,
 		tickets:   &ticketStore{dir: cfg.TicketDir},
 		quic:      quicConfig(cfg.IdleTimeout, cfg.KeepAlive, DefaultMaxStreams),
+		pace:      newPace(cfg.MaxRate),
 		ctx:       ctx,
 		cancel:    cancel,
 		links:     make(map[*Link]bool),
@@ -65,13 +67,18 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 		open = openUplink
 	}
 	for i, u := range cfg.Uplinks {
-		up := &uplink{Uplink: u, rank: i}
+		up := &uplink{Uplink: u, rank: i, pace: newPace(u.MaxRate)}
+		sent := func(n int) {
+			e.pace.count(n)
+			up.pace.count(n)
+		}
 		newOutlet := func() *outlet {
-			return &outlet{uplink: up, open: open, hint: e.resetSeen, failed: e.sendFailed}
+			return &outlet{uplink: up, open: open, hint: e.resetSeen, failed: e.sendFailed, sent: sent}
 		}
 		up.primary, up.sibling = newOutlet(), newOutlet()
 		e.uplinks = append(e.uplinks, up)
 	}
+	e.sayLimits()
 	if watch {
 		e.wg.Go(e.watchNetwork)
 	}

@@ -21,6 +21,7 @@ const (
 	EventRedial   EventKind = "redial"   // an attempt to dial again failed
 	EventSpent    EventKind = "spent"    // the redial window is over
 	EventNetwork  EventKind = "network"  // an uplink went down or came up
+	EventRate     EventKind = "rate"     // the limit of what is sent changed
 	EventRefused  EventKind = "refused"  // somebody who may not was turned away
 	EventPaired   EventKind = "paired"
 	EventUnpaired EventKind = "unpaired"

@@ -83,7 +83,7 @@ func (b *bench) transport(ip string, port int, wrap func(net.PacketConn) net.Pac
 }
 
 func guardedNode(pc net.PacketConn) net.PacketConn {
-	s, _ := guarded(pc, nil)
+	s, _ := guarded(pc, nil, nil)
 	return s
 }
 
@@ -249,7 +249,7 @@ func TestFactEarlyDialWaitsForNothing(t *testing.T) {
 		conn := b.dial(b.uplink(0), store.of(Pin{}), false)
 		time.Sleep(time.Second)
 		conn.CloseWithError(0, "")
-		sock, g := guarded(b.node(udpAddr(uplinkIP(1), 5000)), nil)
+		sock, g := guarded(b.node(udpAddr(uplinkIP(1), 5000)), nil, nil)
 		tr := &quic.Transport{Conn: sock}
 		b.ends = append(b.ends, func() { tr.Close(); sock.Close() })
 		g.handshakes <- struct{}{}

@@ -26,6 +26,7 @@ type Link struct {
 	finished  chan struct{} // closed when the link's own goroutines have ended
 	beat      chan struct{} // see sendBeats
 
+	streams atomic.Uint64 // opened from here
 	writes  atomic.Uint64 // Write calls begun
 	writing atomic.Int64  // Write calls running
 	answers atomic.Uint64 // heartbeats answered
@@ -234,9 +235,12 @@ func (l *Link) Confirmed(ctx context.Context) error {
 // OpenStream opens a stream; it waits while the peer allows no more. The peer
 // sees a stream only when something was written to it. Before the link is
 // confirmed a source can open one, and waits with the next.
+//
+// The first stream that is opened is for what steers the others: it goes before
+// them, and is not held back where sending is limited.
 func (l *Link) OpenStream(ctx context.Context) (*Stream, error) {
 	if s := l.first.Swap(nil); s != nil {
-		return &Stream{s: s, link: l}, nil
+		return l.opened(s), nil
 	}
 	if l.early {
 		select {
@@ -250,7 +254,16 @@ func (l *Link) OpenStream(ctx context.Context) (*Stream, error) {
 	if err != nil {
 		return nil, l.wrap("open a stream to", err)
 	}
-	return &Stream{s: s, link: l}, nil
+	return l.opened(s), nil
+}
+
+func (l *Link) opened(s *quic.Stream) *Stream {
+	const highest = 0 // of RFC 9218, section 4.1; 3 is usual
+	urgent := l.streams.Add(1) == 1
+	if urgent {
+		s.SetPriority(highest, true)
+	}
+	return &Stream{s: s, link: l, urgent: urgent}
 }
 
 // AcceptStream waits for a stream that the peer opens.

@@ -125,7 +125,7 @@ func Listen(cfg ListenConfig) (*Listener, error) {
 		peers:     peers,
 		links:     make(map[*Link]bool),
 	}
-	l.sock, _ = guarded(pc, nil)
+	l.sock, _ = guarded(pc, nil, nil)
 	config := serverTLS(cfg.Identity, l.verify)
 	l.keys = newTicketKeys(config)
 	l.tr = &quic.Transport{

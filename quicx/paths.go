@@ -82,6 +82,8 @@ type pathKeeper struct {
 
 	// heardAt is silence.heard for other goroutines, in nanoseconds since 1970.
 	heardAt atomic.Int64
+	// carrier is the uplink of the active path, for other goroutines.
+	carrier atomic.Pointer[uplink]
 }
 
 // A notice tells a pathKeeper of something that happened elsewhere.
@@ -127,6 +129,7 @@ func newPathKeeper(l *Link, dialed *outlet) *pathKeeper {
 	}
 	k.active, k.heardOn = &path{out: dialed}, dialed
 	k.paths[dialed] = k.active
+	k.carrier.Store(dialed.uplink)
 	return k
 }
 
@@ -332,6 +335,7 @@ func (k *pathKeeper) publish() {
 	if k.standby != nil {
 		standby = k.standby.out.uplink.Name
 	}
+	k.carrier.Store(k.active.out.uplink)
 	k.link.mu.Lock()
 	k.link.stats.Path, k.link.stats.Standby = k.active.out.uplink.Name, standby
 	k.link.mu.Unlock()

@@ -19,6 +19,9 @@ const sendReportEvery = 50 * time.Millisecond
 type guard struct {
 	// onSendError is called at most every 50 ms, from whoever sends.
 	onSendError func(error)
+	// onSent is called with the bytes of each datagram that left, or of several
+	// that the kernel takes apart.
+	onSent func(bytes int)
 
 	held     atomic.Bool
 	failures atomic.Uint64
@@ -42,6 +45,14 @@ func (g *guard) await(datagram []byte) {
 		g.handshakes <- struct{}{}
 		<-g.handshakes
 	}
+}
+
+// sent returns what it is given.
+func (g *guard) sent(n int) int {
+	if g.onSent != nil {
+		g.onSent(n)
+	}
+	return n
 }
 
 // judge returns nil for an error that only says this datagram did not leave.
@@ -91,7 +102,7 @@ func (s *udpSocket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, 
 		n, oobn, err = s.UDPConn.WriteMsgUDP(b, oob, addr)
 	}
 	if err == nil {
-		return n, oobn, nil
+		return s.sent(n), oobn, nil
 	}
 	if err := s.judge(err); err != nil {
 		return n, oobn, err
@@ -107,7 +118,7 @@ func (s *udpSocket) WriteTo(b []byte, addr net.Addr) (int, error) {
 	s.await(b)
 	n, err := s.UDPConn.WriteTo(b, addr)
 	if err == nil {
-		return n, nil
+		return s.sent(n), nil
 	}
 	if err := s.judge(err); err != nil {
 		return n, err
@@ -128,7 +139,7 @@ func (s *packetSocket) WriteTo(b []byte, addr net.Addr) (int, error) {
 	s.await(b)
 	n, err := s.PacketConn.WriteTo(b, addr)
 	if err == nil {
-		return n, nil
+		return s.sent(n), nil
 	}
 	if err := s.judge(err); err != nil {
 		return n, err
@@ -153,11 +164,14 @@ func (s *packetSocket) SetWriteBuffer(n int) error {
 }
 
 // guarded wraps pc. The guard returned is the one inside the socket returned.
-func guarded(pc net.PacketConn, onSendError func(error)) (net.PacketConn, *guard) {
+func guarded(pc net.PacketConn, onSendError func(error), onSent func(bytes int)) (net.PacketConn, *guard) {
+	newGuard := func() guard {
+		return guard{onSendError: onSendError, onSent: onSent, handshakes: make(chan struct{}, 1)}
+	}
 	if u, ok := pc.(*net.UDPConn); ok {
-		s := &udpSocket{UDPConn: u, guard: guard{onSendError: onSendError, handshakes: make(chan struct{}, 1)}}
+		s := &udpSocket{UDPConn: u, guard: newGuard()}
 		return s, &s.guard
 	}
-	s := &packetSocket{PacketConn: pc, guard: guard{onSendError: onSendError, handshakes: make(chan struct{}, 1)}}
+	s := &packetSocket{PacketConn: pc, guard: newGuard()}
 	return s, &s.guard
 }

@@ -40,7 +40,7 @@ func TestGuardJudgesSendErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		reported := 0
-		s, g := guarded(brokenSocket{err: test.err}, func(error) { reported++ })
+		s, g := guarded(brokenSocket{err: test.err}, func(error) { reported++ }, nil)
 		for range 100 {
 			n, err := s.WriteTo([]byte("datagram"), nil)
 			if passes := err != nil; passes != test.passes || !passes && n != 8 {
@@ -51,7 +51,7 @@ func TestGuardJudgesSendErrors(t *testing.T) {
 			t.Errorf("%v: reported %d times, counted %d", test.err, reported, g.failures.Load())
 		}
 	}
-	s, g := guarded(brokenSocket{err: errors.New("must not be sent")}, nil)
+	s, g := guarded(brokenSocket{err: errors.New("must not be sent")}, nil, nil)
 	g.hold(true)
 	if n, err := s.WriteTo([]byte("datagram"), nil); n != 8 || err != nil || g.failures.Load() != 0 {
 		t.Errorf("held: %d, %v", n, err)
@@ -84,7 +84,7 @@ func TestGuardKeepsOffloads(t *testing.T) {
 		return conn.ConnectionState().GSO
 	}
 	plain := gso(func(u *net.UDPConn) net.PacketConn { return u })
-	kept := gso(func(u *net.UDPConn) net.PacketConn { s, _ := guarded(u, nil); return s })
+	kept := gso(func(u *net.UDPConn) net.PacketConn { s, _ := guarded(u, nil, nil); return s })
 	hidden := gso(func(u *net.UDPConn) net.PacketConn { return struct{ net.PacketConn }{u} })
 	if kept != plain {
 		t.Errorf("segmentation offload: %v, without the guard %v", kept, plain)

@@ -14,6 +14,8 @@ import (
 type Stream struct {
 	s    *quic.Stream
 	link *Link
+	// urgent: it goes before the others, and no limit holds it back.
+	urgent bool
 
 	closing sync.Once
 }
@@ -27,14 +29,31 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return n, s.link.wrap("read from", err)
 }
 
-// Write returns when p is on its way, which says nothing about its arrival. Pieces
-// of about 16 KiB use the CPU best.
+// Write returns when p is on its way, which says nothing about its arrival. It waits
+// where sending is limited. Pieces of about 16 KiB use the CPU best.
 func (s *Stream) Write(p []byte) (int, error) {
 	s.link.writes.Add(1)
 	s.link.writing.Add(1)
 	defer s.link.writing.Add(-1)
-	n, err := s.s.Write(p)
-	return n, s.link.wrap("write to", err)
+	for written := 0; ; {
+		n, err := s.s.Write(s.admitted(p[written:]))
+		if written += n; err != nil || written == len(p) {
+			return written, s.link.wrap("write to", err)
+		}
+	}
+}
+
+// admitted returns how much of p may be written now, and waits until it may.
+func (s *Stream) admitted(p []byte) []byte {
+	e := s.link.endpoint
+	if e == nil || s.urgent {
+		return p
+	}
+	via := s.link.path.carrier.Load()
+	n := via.pace.piece(e.pace.piece(len(p)))
+	via.pace.admit(n, s.s.Context().Done())
+	e.pace.admit(n, s.s.Context().Done())
+	return p[:n]
 }
 
 // CloseWrite says that nothing more will be written. The other direction stays
@@ -65,11 +84,5 @@ func (s *Stream) Abort(code uint64) {
 	})
 }
 
-// SetDeadline bounds reads and writes, running ones too. A zero time lifts it.
-func (s *Stream) SetDeadline(t time.Time) error { return s.s.SetDeadline(t) }
-
-// SetReadDeadline bounds reads.
+// SetReadDeadline bounds reads, running ones too. A zero time lifts it.
 func (s *Stream) SetReadDeadline(t time.Time) error { return s.s.SetReadDeadline(t) }
-
-// SetWriteDeadline bounds writes.
-func (s *Stream) SetWriteDeadline(t time.Time) error { return s.s.SetWriteDeadline(t) }

@@ -18,6 +18,7 @@ type outlet struct {
 	open   func(Uplink) (net.PacketConn, error)
 	hint   func()               // see resetHint
 	failed func(*outlet, error) // a send error
+	sent   func(bytes int)      // a datagram, or several
 
 	mu    sync.Mutex
 	tr    *quic.Transport
@@ -36,6 +37,7 @@ type outlet struct {
 type uplink struct {
 	Uplink
 	rank             int // 0 is preferred
+	pace             *pace
 	primary, sibling *outlet
 	// down is set while the network says that nothing can be sent here.
 	down atomic.Bool
@@ -61,7 +63,7 @@ func (o *outlet) transport() (*quic.Transport, *guard, error) {
 	o.sock, o.guard = guarded(pc, func(err error) {
 		o.erred.Store(time.Now().UnixNano())
 		o.failed(o, err)
-	})
+	}, o.sent)
 	o.tr = &quic.Transport{Conn: o.sock, Tracer: resetHint{o.hint}}
 	return o.tr, o.guard, nil
 }
