@@ -34,7 +34,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path"
 	"strings"
 	"sync"
@@ -296,17 +295,9 @@ func (s *Store) pointDirs(dir string) ([]string, error) {
 
 // readFile reads a small file. It is damaged if it has more than limit bytes.
 func readFile(fsys durable.FS, name string, limit int64) ([]byte, error) {
-	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", diskio.Printable(name), err)
-	}
-	if int64(len(b)) > limit {
+	b, err := durable.ReadFile(fsys, name, limit)
+	if errors.Is(err, durable.ErrTooLarge) {
 		return nil, &damagedError{name, fmt.Sprintf("it has more than %d bytes", limit)}
 	}
-	return b, nil
+	return b, err
 }

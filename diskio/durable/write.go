@@ -3,6 +3,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -48,4 +49,24 @@ func writePart(fsys FS, part string, data []byte, perm fs.FileMode) error {
 		return err
 	}
 	return f.Close()
+}
+
+// ErrTooLarge is wrapped by the error of ReadFile for a file over its limit.
+var ErrTooLarge = errors.New("the file is too large")
+
+// ReadFile reads a file of at most limit bytes, as WriteFile writes them.
+func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", diskio.Printable(name), err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("read %s: %w: it has more than %d bytes", diskio.Printable(name), ErrTooLarge, limit)
+	}
+	return b, nil
 }
