@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"wanrep/diskio"
+	"wanrep/diskio/durable"
 )
 
 // Names that come from a peer are labels: they are kept in journals and
@@ -69,7 +70,11 @@ func isPlain(label string) bool {
 	if label == "" || label[0] == '.' || label[len(label)-1] == '.' {
 		return false
 	}
-	return !isDevice(label) && label != lockName && label != storeName && label != storeName+".part"
+	switch label {
+	case lockName, storeName, storeName + durable.PartSuffix, sourceName, sourceName + durable.PartSuffix:
+		return false
+	}
+	return !isDevice(label)
 }
 
 func isPlainRune(r rune) bool {

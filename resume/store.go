@@ -5,6 +5,7 @@
 // for one each time it attaches. A [Store] is a directory:
 //
 //	store.json  lock
+//	<source>/source.json           which process of the source attached last
 //	<source>/<vm>/parts/<point>/   journal, <disk>.vhdx, <disk>.digests
 //	<source>/<vm>/points/<point>/  manifest.json, <disk>.vhdx, <disk>.digests
 //
