@@ -49,7 +49,7 @@ var layers = map[string]layer{
 	"replicate": {
 		imports: []string{"diskio", "diskio/digest", "diskio/durable", "replicate/progress", "replicate/wire", "resume"},
 		modules: []string{xsync},
-		tests:   []string{rapid},
+		tests:   []string{"diskio/durable/crashfs", rapid},
 	},
 	"replicate/control":  {imports: []string{"replicate/progress"}},
 	"replicate/progress": {},
