@@ -38,6 +38,8 @@ func (e *RefusedError) Hint() string {
 		return "bring both appliances to the same version, the target first"
 	case wire.CodeDigest:
 		return "run the job again; the disk is sent anew. If it comes back, test the memory of both machines"
+	case wire.CodeCopy:
+		return "stop the other one; to go on with this one, run wanrep pair remove with its name and wanrep pair offer at the target, and wanrep pair join here: its points stay"
 	case wire.CodeStore:
 		return "look at the target's log and its disk"
 	}

@@ -16,6 +16,9 @@
 // When a link is lost, run.go attaches again and every disk continues at the
 // target's durable offset, in the same restore point. Start with source.go or
 // target.go.
+//
+// Neither end has to be the one it was: fence.go tells a source from a copy of it,
+// and seen.go a target's store from one that lost points.
 package replicate
 
 import (

@@ -30,6 +30,8 @@ type VMReport struct {
 	Outcome string       `json:"outcome"`
 	Error   *string      `json:"error"`
 	Disks   []DiskReport `json:"disks"`
+	// Warnings are what should be looked at, whatever the outcome.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // A DiskReport is what a run did with one disk.
@@ -66,7 +68,7 @@ func worse(a, b string) bool {
 }
 
 func (v *vmRun) report() VMReport {
-	rep := VMReport{VM: v.name, Point: v.point, Outcome: v.outcome, Error: text(v.err), Disks: []DiskReport{}}
+	rep := VMReport{VM: v.name, Point: v.point, Outcome: v.outcome, Error: text(v.err), Disks: []DiskReport{}, Warnings: v.warnings}
 	if v.base != "" {
 		rep.Base = &v.base
 	}

@@ -44,6 +44,9 @@ type vmRun struct {
 	base    string
 	outcome string // empty until settled
 	err     error
+	seen    vmMemory // what the target has of it
+	// warnings are what the operator should look at, whatever the outcome.
+	warnings []string
 }
 
 // execute settles every VM of the run: committed, parked or failed.
@@ -193,6 +196,9 @@ func (r *run) settle(v *vmRun, outcome string, err error) {
 			b.Points++
 		}
 	})
+	if outcome == outcomeCommitted {
+		r.sawCommit(v)
+	}
 	for _, d := range v.disks {
 		if outcome != outcomeCommitted && d.complete {
 			continue

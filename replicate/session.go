@@ -60,7 +60,14 @@ func (s *session) hello(ctx context.Context) error {
 	for _, v := range s.run.vms {
 		hello.VMs = append(hello.VMs, v.name)
 	}
+	s.run.source.cfg.State.introduce(s.run.job.Peer, hello)
 	answer, err := s.ask(hello)
+	var no *RefusedError
+	if errors.As(err, &no) {
+		// The target tells its operator whom it refused when the handshake is
+		// complete. Whether it is does not change the answer.
+		_ = s.link.Confirmed(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -69,7 +76,11 @@ func (s *session) hello(ctx context.Context) error {
 		return &wire.ProtocolError{What: "answer to hello", Reason: fmt.Sprintf("%T", answer)}
 	}
 	s.show(welcome)
-	return s.link.Confirmed(ctx)
+	if err := s.link.Confirmed(ctx); err != nil {
+		return err
+	}
+	s.saw(welcome)
+	return nil
 }
 
 // show tells the board what the target holds.
@@ -117,6 +128,9 @@ func (s *session) replicate(ctx context.Context, v *vmRun) error {
 	opened, err := s.open(v)
 	if err != nil {
 		return err
+	}
+	if err := s.run.source.cfg.State.letIn(s.run.job.Peer); err != nil {
+		s.run.remembered(v, err)
 	}
 	v.point, v.base = diskio.Printable(opened.Point), diskio.Printable(opened.Base)
 	for i, d := range v.disks {

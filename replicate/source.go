@@ -21,8 +21,10 @@ type SourceConfig struct {
 	Open func(ctx context.Context, path string) (Snapshot, Geometry, error)
 	// Attach returns the way to a peer for one run.
 	Attach func(peer string) (Attacher, error)
-	Board  *progress.Board
-	Log    *slog.Logger
+	// State is what the source remembers.
+	State *State
+	Board *progress.Board
+	Log   *slog.Logger
 }
 
 // A Source runs the jobs of a source appliance.

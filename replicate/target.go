@@ -45,12 +45,17 @@ type Target struct {
 	kept map[vmKey]kept
 
 	book *vmBook
+
+	// admission is held while a process of a source is let in (see fence.go).
+	admission sync.Mutex
+	admitted  map[*targetLink]struct{}
 }
 
 // kept is what a VM has in the store.
 type kept struct {
 	points int
 	newest time.Time
+	last   string // the newest point
 }
 
 type vmKey struct{ source, vm string }
@@ -64,7 +69,7 @@ type holder struct {
 
 // NewTarget shows what the store holds.
 func NewTarget(cfg TargetConfig) *Target {
-	t := &Target{cfg: cfg, holders: map[vmKey]*holder{}, kept: map[vmKey]kept{}}
+	t := &Target{cfg: cfg, holders: map[vmKey]*holder{}, kept: map[vmKey]kept{}, admitted: map[*targetLink]struct{}{}}
 	t.showStore()
 	t.book = openVMBook(cfg.State, cfg.Log)
 	t.showBook()
@@ -137,7 +142,7 @@ func (t *Target) showStore() {
 	for _, p := range points {
 		switch p.State {
 		case resume.StateCommitted:
-			t.keep(vmKey{p.Source, p.VM}, p.Time)
+			t.keep(vmKey{p.Source, p.VM}, p.Point, p.Time)
 			continue
 		case resume.StateDamaged:
 			t.cfg.Board.Event(progress.Event{Level: progress.Error, VM: p.VM, Text: "point " + p.Point + " is damaged: its manifest can't be read"})
@@ -169,11 +174,11 @@ func (t *Target) showEntry(key vmKey, e vmEntry) {
 }
 
 // keep counts one more committed point of a VM.
-func (t *Target) keep(key vmKey, at time.Time) {
+func (t *Target) keep(key vmKey, point string, at time.Time) {
 	t.mu.Lock()
 	k := t.kept[key]
 	k.points++
-	k.newest = later(k.newest, at)
+	k.newest, k.last = later(k.newest, at), max(k.last, point)
 	t.kept[key] = k
 	t.mu.Unlock()
 	t.cfg.Board.VM(key.source, key.vm, func(b *progress.VM) {
@@ -184,16 +189,11 @@ func (t *Target) keep(key vmKey, at time.Time) {
 	})
 }
 
-// known returns how many points a VM has, and when the newest was committed, in
-// Unix seconds.
-func (t *Target) known(key vmKey) (points int, newest int64) {
+// known returns what a VM has in the store.
+func (t *Target) known(key vmKey) kept {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k := t.kept[key]
-	if k.points > 0 {
-		newest = k.newest.Unix()
-	}
-	return k.points, newest
+	return t.kept[key]
 }
 
 func later(a, b time.Time) time.Time {

@@ -28,6 +28,9 @@ type targetLink struct {
 	control Stream
 	log     *slog.Logger
 
+	// process of the source, once it is let in; under the target's admission.
+	process [16]byte
+
 	mu   sync.Mutex
 	open *openPoint // what the streams belong to; nil between two VMs
 }
@@ -68,14 +71,23 @@ func (l *targetLink) converse(ctx context.Context, streams *sync.WaitGroup) erro
 	}
 	l.control = control
 	defer context.AfterFunc(ctx, control.Abort)()
-	if err := l.hello(); err != nil {
+	hello, err := l.hello()
+	var no *RefusedError
+	if errors.As(err, &no) {
+		return l.turnAway(ctx, no)
+	}
+	if err != nil {
 		return err
 	}
-	silence.Stop()
 	if err := l.link.Confirmed(ctx); err != nil {
 		return err
 	}
-	l.log.Info("source attached")
+	if err := l.target.admit(l, hello); err != nil {
+		return l.turnAway(ctx, l.refusal("let the source in", err))
+	}
+	defer l.target.dismiss(l)
+	silence.Stop()
+	l.log.Info("source attached", "start", hello.Starts)
 	streams.Go(func() { l.acceptDisks(ctx, streams) })
 	for {
 		message, err := wire.Read(control)
@@ -111,34 +123,76 @@ func (l *targetLink) answer(message any, err error) error {
 }
 
 // hello answers where the source's VMs are. The handshake may not be complete: it
-// only reads.
-func (l *targetLink) hello() error {
+// only reads. A source that must not attach is refused, which is the error too.
+func (l *targetLink) hello() (*wire.Hello, error) {
 	message, err := wire.Read(l.control)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hello, ok := message.(*wire.Hello)
 	if !ok {
-		return &wire.ProtocolError{What: "control stream", Reason: fmt.Sprintf("begins with %T", message)}
+		return nil, &wire.ProtocolError{What: "control stream", Reason: fmt.Sprintf("begins with %T", message)}
 	}
+	welcome, err := l.welcome(hello)
+	if err != nil {
+		no := l.refusal("look up the source", err)
+		return nil, errors.Join(no, wire.Write(l.control, &wire.Refused{Code: no.Code, Text: no.Text}))
+	}
+	return hello, wire.Write(l.control, welcome)
+}
+
+func (l *targetLink) welcome(hello *wire.Hello) (*wire.Welcome, error) {
 	if hello.MinVersion > wire.Version || hello.MaxVersion < wire.Version {
 		text := fmt.Sprintf("the source speaks versions %d to %d of the protocol, the target %d", hello.MinVersion, hello.MaxVersion, wire.Version)
-		return l.answer(nil, &RefusedError{Code: wire.CodeVersion, Text: text})
+		return nil, &RefusedError{Code: wire.CodeVersion, Text: text}
+	}
+	if err := l.target.examine(l.link.Peer(), hello); err != nil {
+		return nil, err
 	}
 	positions, err := l.positions(hello.VMs)
 	if err != nil {
-		return l.answer(nil, l.storeError("look up positions", err))
+		return nil, err
 	}
-	return wire.Write(l.control, &wire.Welcome{
+	return &wire.Welcome{
 		Version: wire.Version, Features: wire.Features, Software: l.target.cfg.Software, Positions: positions,
-	})
+		Store: l.target.cfg.Store.ID(),
+	}, nil
+}
+
+// refusal makes any error the answer for the source.
+func (l *targetLink) refusal(doing string, err error) *RefusedError {
+	var no *RefusedError
+	if !errors.As(err, &no) {
+		errors.As(l.storeError(doing, err), &no)
+	}
+	return no
+}
+
+// turnAway answers whatever the source still asks with the same refusal, until it
+// goes or has had time to. The target's operator is told once it is known who asked.
+func (l *targetLink) turnAway(ctx context.Context, no *RefusedError) error {
+	if err := l.link.Confirmed(ctx); err != nil {
+		return err
+	}
+	l.log.Warn("source refused", "err", no.Text)
+	l.target.cfg.Board.Event(progress.Event{Level: progress.Error, Peer: l.link.Peer(), Text: "refused: " + diskio.Printable(no.Text)})
+	for {
+		if _, err := wire.Read(l.control); err != nil {
+			return err
+		}
+		if err := wire.Write(l.control, &wire.Refused{Code: no.Code, Text: no.Text}); err != nil {
+			return err
+		}
+	}
 }
 
 func (l *targetLink) positions(vms []string) ([]wire.Position, error) {
 	var positions []wire.Position
 	for _, vm := range vms {
 		p := wire.Position{VM: vm}
-		p.Points, p.Newest = l.target.known(vmKey{l.link.Peer(), vm})
+		if k := l.target.known(vmKey{l.link.Peer(), vm}); k.points > 0 {
+			p.Points, p.Newest, p.Last = k.points, k.newest.Unix(), k.last
+		}
 		part, err := l.target.cfg.Store.Position(l.link.Peer(), vm)
 		if err != nil && !errors.Is(err, resume.ErrNoPart) {
 			return nil, err
@@ -276,7 +330,7 @@ func (l *targetLink) commit(m *wire.Commit) (any, error) {
 		return nil, l.storeError("commit the point of "+p.vm, err)
 	}
 	l.closePoint(progress.Committed, "")
-	l.target.keep(vmKey{l.link.Peer(), p.vm}, manifest.Committed)
+	l.target.keep(vmKey{l.link.Peer(), p.vm}, manifest.Point, manifest.Committed)
 	l.target.cfg.Board.Event(progress.Event{Level: progress.Info, Peer: l.link.Peer(), VM: p.vm, Text: "point " + manifest.Point + " committed"})
 	return &wire.Committed{}, nil
 }

@@ -141,6 +141,11 @@ func demoConfig(dir, role, name, tables string) (*configs.Config, error) {
 	if _, err := quicx.CreateIdentity(state, name); err != nil {
 		return nil, err
 	}
+	if role == configs.RoleSource {
+		if err := initState(state); err != nil {
+			return nil, err
+		}
+	}
 	text := fmt.Sprintf("role = %q\nname = %q\nstate_dir = \"state\"\n[control]\nsocket = \"sock\"\n"+
 		"[link]\nidle_timeout = %q\nkeepalive = %q\n%s", role, name, demoIdleTimeout, demoKeepalive, tables)
 	file := filepath.Join(dir, "wanrep.toml")

@@ -128,6 +128,11 @@ func initAppliance(role string, o initFlags) (initDocument, error) {
 		return none, err
 	}
 	made.Pin = id.Pin()
+	if role == configs.RoleSource {
+		if err := initState(made.StateDir); err != nil {
+			return none, err
+		}
+	}
 	fsys, err := durable.OS(dir)
 	if err != nil {
 		return none, err

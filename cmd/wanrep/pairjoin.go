@@ -88,6 +88,9 @@ func join(cmd *cobra.Command, cfg *configs.Config, address, code string) (contro
 	if err != nil {
 		return control.Peer{}, joinError(cmd, err)
 	}
+	if err := initState(cfg.StateDir); err != nil {
+		return control.Peer{}, fmt.Errorf("the target knows this source now, but what it is to remember could not be written here: %w", err)
+	}
 	peer := configs.Peer{Name: got.Name, Addresses: got.Addresses, Pin: got.Pin}
 	book := peerBook{file: cfg.File}
 	if err := book.add(peer); err != nil {

@@ -174,6 +174,11 @@ func printRun(cmd *cobra.Command, raw json.RawMessage, err error, asJSON bool) e
 	if bad := json.Unmarshal(raw, &doc.Report); bad != nil {
 		return fmt.Errorf("read the run's report: %w", bad)
 	}
+	for _, v := range doc.VMs {
+		for _, w := range v.Warnings {
+			fmt.Fprintf(cmd.ErrOrStderr(), "wanrep: warning: %s\n", diskio.Printable(w))
+		}
+	}
 	if asJSON {
 		code := exitOK
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wanrep/configs"
+	"wanrep/diskio/durable"
 	"wanrep/diskio/image"
 	"wanrep/quicx"
 	"wanrep/replicate"
@@ -30,6 +31,7 @@ type sourceAppliance struct {
 	board    *progress.Board
 	endpoint *quicx.Endpoint
 	engine   *replicate.Source
+	state    *replicate.State
 	peers    *peerBook
 }
 
@@ -37,7 +39,7 @@ var _ appliance = (*sourceAppliance)(nil)
 
 // openSource builds the source that the config describes. sockets opens the
 // uplinks in place of the system, for a line that is simulated; nil is the usual.
-func openSource(cfg *configs.Config, log *slog.Logger, sockets func(quicx.Uplink) (net.PacketConn, error)) (*sourceAppliance, error) {
+func openSource(cfg *configs.Config, log *slog.Logger, sockets func(quicx.Uplink) (net.PacketConn, error)) (_ *sourceAppliance, err error) {
 	jobs, err := jobsOf(cfg)
 	if err != nil {
 		return nil, err
@@ -47,6 +49,14 @@ func openSource(cfg *configs.Config, log *slog.Logger, sockets func(quicx.Uplink
 		return nil, err
 	}
 	s := &sourceAppliance{cfg: cfg, board: progress.NewBoard(cfg.Role, cfg.Name, readVersion().Version), peers: &peerBook{file: cfg.File}}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.state, err = openState(cfg); err != nil {
+		return nil, err
+	}
 	s.endpoint, err = quicx.NewEndpoint(quicx.Config{
 		Identity:    identity,
 		Uplinks:     uplinksOf(cfg),
@@ -63,17 +73,40 @@ func openSource(cfg *configs.Config, log *slog.Logger, sockets func(quicx.Uplink
 	s.engine, err = replicate.NewSource(replicate.SourceConfig{
 		Name: cfg.Name, Software: softwareVersion(),
 		VMs: vmsOf(cfg), Jobs: jobs,
-		Open: openDisk, Attach: s.attach,
+		Open: openDisk, Attach: s.attach, State: s.state,
 		Board: s.board, Log: log,
 	})
 	if err != nil {
-		s.endpoint.Close()
 		return nil, err
 	}
 	for _, p := range cfg.Peers {
 		s.board.Link(p.Name, func(*progress.Link) {})
 	}
 	return s, nil
+}
+
+// openState begins a process of the source in its state directory.
+func openState(cfg *configs.Config) (*replicate.State, error) {
+	dir, err := durable.OS(cfg.StateDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the state directory: %w", err)
+	}
+	state, err := replicate.OpenState(dir)
+	if err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("%s: %w", cfg.StateDir, err)
+	}
+	return state, nil
+}
+
+// initState makes the state of a source, unless a good one is there.
+func initState(stateDir string) error {
+	dir, err := durable.OS(stateDir)
+	if err != nil {
+		return fmt.Errorf("open the state directory: %w", err)
+	}
+	defer dir.Close()
+	return replicate.InitState(dir)
 }
 
 // loadIdentity reads what init made. The name in it is the config's.
@@ -168,7 +201,16 @@ func (s *sourceAppliance) Serve(ctx context.Context) error {
 }
 
 // Close ends all links.
-func (s *sourceAppliance) Close() error { return s.endpoint.Close() }
+func (s *sourceAppliance) Close() error {
+	var errs []error
+	if s.endpoint != nil {
+		errs = append(errs, s.endpoint.Close())
+	}
+	if s.state != nil {
+		errs = append(errs, s.state.Close())
+	}
+	return errors.Join(errs...)
+}
 
 // Status returns the board.
 func (s *sourceAppliance) Status() progress.Status { return s.board.Status() }
@@ -243,7 +285,8 @@ func (s *sourceAppliance) Peers(context.Context) ([]control.Peer, error) {
 	return controlPeers(peers), err
 }
 
-// Remove forgets a target, and the session ticket that would still let a run in.
+// Remove forgets a target, what was seen of it, and the session ticket that would
+// still let a run in.
 func (s *sourceAppliance) Remove(_ context.Context, name string) error {
 	p, err := s.peers.find(name)
 	if err != nil {
@@ -252,7 +295,7 @@ func (s *sourceAppliance) Remove(_ context.Context, name string) error {
 	if err := s.peers.remove(name); err != nil {
 		return err
 	}
-	return s.endpoint.Forget(quicx.Peer{Name: p.Name, Pin: p.Pin})
+	return errors.Join(s.endpoint.Forget(quicx.Peer{Name: p.Name, Pin: p.Pin}), s.state.Forget(name))
 }
 
 func (s *sourceAppliance) jobNames() string {

@@ -169,9 +169,13 @@ func (t *targetAppliance) Points(context.Context) (json.RawMessage, error) {
 	return json.Marshal(pointsDocument{pointsSchema, points})
 }
 
-// paired keeps a pairing before the source is told that it succeeded.
+// paired keeps a pairing before the source is told that it succeeded. Whichever
+// copy of a source has the code is the source from now on.
 func (t *targetAppliance) paired(p quicx.Peer) error {
 	if err := t.peers.add(configs.Peer{Name: p.Name, Pin: p.Pin}); err != nil {
+		return err
+	}
+	if err := t.engine.Forget(p.Name); err != nil {
 		return err
 	}
 	t.board.Link(p.Name, func(*progress.Link) {})

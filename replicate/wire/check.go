@@ -13,13 +13,22 @@ func check(message any) error {
 		if len(m.VMs) > MaxVMs {
 			return badf(what, "%d VMs, more than the limit of %d", len(m.VMs), MaxVMs)
 		}
+		if len(m.Before) > MaxBefore {
+			return badf(what, "%d earlier processes, more than the limit of %d", len(m.Before), MaxBefore)
+		}
 		for _, vm := range m.VMs {
 			if err := checkName(what, vm); err != nil {
 				return err
 			}
 		}
 	case *Welcome:
+		if len(m.Store) > MaxName {
+			return badf(what, "a store's name of %d bytes", len(m.Store))
+		}
 		for _, p := range m.Positions {
+			if len(p.Last) > MaxName {
+				return badf(what, "a point's name of %d bytes", len(p.Last))
+			}
 			if len(p.Disks) > MaxDisks {
 				return badf(what, "%d disks, more than the limit of %d", len(p.Disks), MaxDisks)
 			}

@@ -33,6 +33,9 @@ const (
 	MaxIdentity = 1024
 	// MaxRPO is ten years in seconds. Nobody watches for longer.
 	MaxRPO = 10 * 365 * 24 * 3600
+	// MaxBefore is the most earlier processes in a Hello. A source that starts more
+	// often before it learns that a target has let one of them in looks like a copy.
+	MaxBefore = 64
 )
 
 // Hello opens a link. The target answers Welcome.
@@ -43,6 +46,12 @@ type Hello struct {
 	Software   string   `cbor:"3,keyasint"`
 	// VMs are the VMs whose positions the source wants to know.
 	VMs []string `cbor:"4,keyasint"`
+	// Starts counts the processes of the source, Process is the random number of
+	// this one, and Before those of processes that it goes on from. A target that
+	// has let in one that is not among them refuses with CodeCopy.
+	Starts  uint64     `cbor:"5,keyasint"`
+	Process [16]byte   `cbor:"6,keyasint"`
+	Before  [][16]byte `cbor:"7,keyasint"`
 }
 
 // Welcome tells the source where it can continue.
@@ -52,6 +61,8 @@ type Welcome struct {
 	Software string   `cbor:"2,keyasint"`
 	// Positions are those of the VMs asked for that the target knows.
 	Positions []Position `cbor:"3,keyasint"`
+	// Store names the target's store for life.
+	Store string `cbor:"4,keyasint"`
 }
 
 // A Position is what the target holds of one VM.
@@ -64,6 +75,8 @@ type Position struct {
 	// seconds.
 	Points int   `cbor:"3,keyasint"`
 	Newest int64 `cbor:"4,keyasint"`
+	// Last is the name of the newest committed point; empty without one.
+	Last string `cbor:"5,keyasint"`
 }
 
 // A DiskPosition is how far one disk of a part is durable.
@@ -174,6 +187,7 @@ const (
 	CodeDigest   = "digest"   // the content that arrived is not the source's
 	CodeProtocol = "protocol" // the message is not allowed now, or is malformed
 	CodeStore    = "store"    // the store failed: an I/O error
+	CodeCopy     = "copy"     // the source is a copy, or an old state of itself
 )
 
 // Refused is the target's no. The link stays up unless the code is CodeProtocol.

@@ -18,8 +18,9 @@ import (
 // messages is one good message of each type.
 func messages() []any {
 	return []any{
-		&Hello{MinVersion: 1, MaxVersion: 3, Features: []string{"x"}, Software: "1.0", VMs: []string{"sql01"}},
-		&Welcome{Version: 1, Software: "1.0", Positions: []Position{{VM: "sql01", Point: "7", Disks: []DiskPosition{{Disk: "os", Durable: 65536}}, Points: 3, Newest: 1700000000}}},
+		&Hello{MinVersion: 1, MaxVersion: 3, Features: []string{"x"}, Software: "1.0", VMs: []string{"sql01"},
+			Starts: 7, Process: [16]byte{7}, Before: [][16]byte{{6}, {5}}},
+		&Welcome{Version: 1, Software: "1.0", Positions: []Position{{VM: "sql01", Point: "7", Disks: []DiskPosition{{Disk: "os", Durable: 65536}}, Points: 3, Newest: 1700000000, Last: "6"}}, Store: "s"},
 		&Open{VM: "sql01", Point: "7", Disks: []Disk{{Name: "os", ID: [16]byte{1, 2, 255}, Size: 1 << 30, LogicalSectorSize: 512, PhysicalSectorSize: 4096, Identity: "vhdx 5"}}},
 		&Opened{Point: "7", Generation: 2, Disks: []Offset{{Durable: 65536}}, Committed: true, Roots: []digest.Sum{digest.ZeroBlock()}},
 		&Begin{Generation: 2, Disk: 1, Offset: 65536},
@@ -77,6 +78,9 @@ func TestBadMessages(t *testing.T) {
 		{"odd sectors", with(func(d *Disk) { d.LogicalSectorSize = 520 }), "sectors of 520"},
 		{"long identity", with(func(d *Disk) { d.Identity = strings.Repeat("x", MaxIdentity+1) }), "identity"},
 		{"many VMs", &Hello{VMs: make([]string, MaxVMs+1)}, "257 VMs"},
+		{"many processes", &Hello{Before: make([][16]byte, MaxBefore+1)}, "65 earlier processes"},
+		{"long store", &Welcome{Store: strings.Repeat("s", MaxName+1)}, "a store's name of 257 bytes"},
+		{"long point", &Welcome{Positions: []Position{{Last: strings.Repeat("s", MaxName+1)}}}, "a point's name of 257 bytes"},
 		{"negative offset", &Durable{Offset: -1}, "in no disk"},
 		{"half a digest", &DigestList{Records: make([]byte, 41)}, "whole records"},
 	}

@@ -42,8 +42,15 @@ type sim struct {
 	sources    *progress.Board
 	disks      map[string]*memoryDisk
 	endpoint   *quicx.Endpoint
-	redialer   *quicx.Redialer
 	attempts   int
+	ports      int // how many the sources have opened
+
+	// sourceFS is the source's state directory.
+	sourceFS *crashfs.FS
+
+	target *replicate.Target
+	// unconfirmed lets no handshake be complete at the target.
+	unconfirmed bool
 
 	stopTarget func()
 	targetID   *quicx.Identity
@@ -112,7 +119,10 @@ func (r *router) heal() {
 
 // newSim starts both appliances. It must be called in a bubble.
 func newSim(t *testing.T, disks map[string]*memoryDisk) *sim {
-	s := &sim{t: t, router: &router{}, fs: crashfs.New(), disks: disks}
+	s := &sim{t: t, router: &router{}, fs: crashfs.New(), sourceFS: crashfs.New(), disks: disks}
+	if err := replicate.InitState(s.sourceFS); err != nil {
+		t.Fatal(err)
+	}
 	s.targetID, s.sourceID = identity(t, "dr"), identity(t, "branch")
 	s.startTarget()
 	s.startSource()
@@ -159,9 +169,13 @@ func (s *sim) startTarget() {
 			if err != nil {
 				return nil, err
 			}
+			if s.unconfirmed {
+				return unconfirmed{link{l}}, nil
+			}
 			return link{l}, nil
 		})
 	}()
+	s.target = target
 	s.stopTarget = func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -181,13 +195,16 @@ func (s *sim) openStore(fs durable.FS) *resume.Store {
 }
 
 func (s *sim) startSource() {
-	port := 4000
-	var err error
-	s.endpoint, err = quicx.NewEndpoint(quicx.Config{
+	s.source, s.endpoint, s.sources = s.newSource(s.sourceFS)
+}
+
+// newSource starts a process of the source with that state directory.
+func (s *sim) newSource(dir *crashfs.FS) (*replicate.Source, *quicx.Endpoint, *progress.Board) {
+	endpoint, err := quicx.NewEndpoint(quicx.Config{
 		Identity: s.sourceID, TicketDir: s.t.TempDir(), IdleTimeout: 10 * time.Second,
 		Sockets: func(quicx.Uplink) (net.PacketConn, error) {
-			port++
-			return s.plug(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1).To4(), Port: port}), nil
+			s.ports++
+			return s.plug(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1).To4(), Port: 4000 + s.ports}), nil
 		},
 	})
 	if err != nil {
@@ -204,9 +221,13 @@ func (s *sim) startSource() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.sources = progress.NewBoard("source", "branch", "test")
-	s.source, err = replicate.NewSource(replicate.SourceConfig{
-		Name: "branch", Software: "test", Board: s.sources, Log: quiet,
+	state, err := replicate.OpenState(dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	board := progress.NewBoard("source", "branch", "test")
+	source, err := replicate.NewSource(replicate.SourceConfig{
+		Name: "branch", Software: "test", Board: board, Log: quiet,
 		VMs: []replicate.VM{vm},
 		Jobs: []replicate.Job{{
 			Name: "nightly", Peer: "dr", VMs: []string{"sql01"},
@@ -216,21 +237,20 @@ func (s *sim) startSource() {
 			d := s.disks[path]
 			return snapshot{d, d.version}, replicate.Geometry{ID: diskID(path), LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
 		},
-		Attach: s.attach,
+		Attach: func(string) (replicate.Attacher, error) {
+			peer := quicx.Peer{Name: "dr", Addresses: []string{targetAddr.String()}, Pin: s.targetID.Pin()}
+			return attacher{endpoint.Redialer(peer, quicx.Redial{}, func(a quicx.Attempt) {
+				if a.Err == nil {
+					s.attempts++
+				}
+			})}, nil
+		},
+		State: state,
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-func (s *sim) attach(string) (replicate.Attacher, error) {
-	peer := quicx.Peer{Name: "dr", Addresses: []string{targetAddr.String()}, Pin: s.targetID.Pin()}
-	s.redialer = s.endpoint.Redialer(peer, quicx.Redial{}, func(a quicx.Attempt) {
-		if a.Err == nil {
-			s.attempts++
-		}
-	})
-	return attacher{s.redialer}, nil
+	return source, endpoint, board
 }
 
 // close ends both appliances; a goroutine that stays fails the bubble.
