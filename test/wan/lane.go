@@ -38,10 +38,10 @@ type Counters struct {
 	LostPackets, FullPackets, CutPackets uint64
 }
 
-// A packet is on its way. The last byte of buf is only written by a packet that
-// is too large.
+// A packet is on its way: the payload of a datagram, or a whole packet of a Pipe.
+// The last byte of buf is only written by a packet that is too large.
 type packet struct {
-	buf  [maxPacket + 1]byte
+	buf  [headerBytes + maxPacket + 1]byte
 	n    int
 	flow *flow
 	due  time.Time
@@ -59,9 +59,10 @@ func (p *packet) free() {
 // A lane is one direction of one path: a queue that drains at the rate, then a
 // delay. Packets keep their order.
 type lane struct {
-	shape Shape
-	wake  chan struct{} // has an element after the first packet came into an empty lane
-	done  chan struct{}
+	shape    Shape
+	overhead int           // bytes that each packet takes on the line beside its own
+	wake     chan struct{} // has an element after the first packet came into an empty lane
+	done     chan struct{}
 
 	mu    sync.Mutex
 	rng   *rand.Rand
@@ -77,7 +78,7 @@ func newLane(s Shape, seed, number uint64) *lane {
 		s.Queue = max(minQueue, int(s.Rate/8*int64(defaultQueueTime)/int64(time.Second)))
 	}
 	return &lane{
-		shape: s, rng: rand.New(rand.NewPCG(seed, number)),
+		shape: s, overhead: headerBytes, rng: rand.New(rand.NewPCG(seed, number)),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
@@ -108,7 +109,7 @@ func (l *lane) schedule(p *packet, now time.Time) bool {
 	if l.idle.Before(now) {
 		l.idle = now
 	}
-	size := p.n + headerBytes
+	size := p.n + l.overhead
 	if l.shape.Rate > 0 {
 		bytesPerSecond := float64(l.shape.Rate) / 8
 		waiting := l.idle.Sub(now).Seconds() * bytesPerSecond
@@ -164,7 +165,7 @@ func (l *lane) takeDue(ready []*packet, now time.Time) ([]*packet, time.Duration
 	n := 0
 	for n < len(l.way) && !l.way[n].due.After(now) {
 		p := l.way[n]
-		l.held -= p.n + headerBytes
+		l.held -= p.n + l.overhead
 		l.count.Packets++
 		l.count.Bytes += uint64(p.n)
 		n++

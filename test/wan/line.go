@@ -8,9 +8,12 @@
 // source address has its own socket, so that the target sees the source's
 // address change.
 //
-// It serves the demo and tests. It is not a model of congestion between
-// strangers, and it knows nothing of QUIC. Start with New; the shaping itself is
-// in lane.go.
+// A Pipe is one such path between two network devices, for scenarios in network
+// namespaces.
+//
+// It serves the demo, tests and benchmarks. It is not a model of congestion between
+// strangers, and it knows nothing of QUIC. Start with New, or with Carry for a Pipe;
+// the shaping itself is in lane.go.
 package wan
 
 import (
