@@ -2,6 +2,7 @@ package quicx
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,10 +37,11 @@ type path struct {
 	quic *quic.Path
 	// valid: the target has answered a probe, and it can be switched to.
 	valid, probing bool
-	probed         time.Time     // when the last probe began
-	good           time.Time     // since when probes have been answered without a miss
-	rtt            time.Duration // of the last probe
-	used           time.Time     // when the link last switched to it
+	cancel         context.CancelFunc // of the last probe
+	probed         time.Time          // when the last probe began
+	good           time.Time          // since when probes have been answered without a miss
+	rtt            time.Duration      // of the last probe
+	used           time.Time          // when the link last switched to it
 }
 
 // A pathKeeper moves one source's link between paths. One goroutine (run) owns
@@ -67,6 +69,8 @@ type pathKeeper struct {
 	answers uint64 // to heartbeats, so far
 	// suspect is when this silence became suspicious; zero while all is well.
 	suspect time.Time
+	// rescuing: another uplink's probe waits for the link to be sent anew.
+	rescuing bool
 	// heardOn is the outlet in use when the peer was last heard: the address that
 	// the target sends to. It does not answer probes from there.
 	heardOn *outlet
@@ -239,6 +243,7 @@ func (k *pathKeeper) probe(o *outlet, now time.Time, timeout time.Duration) {
 	k.paths[o] = p
 	p.probing, p.valid, p.probed = true, false, now
 	ctx, cancel := context.WithTimeout(k.link.conn.Context(), timeout)
+	p.cancel = cancel
 	k.wg.Go(func() {
 		defer cancel()
 		err := p.quic.Probe(ctx)
@@ -254,7 +259,9 @@ func (k *pathKeeper) validated(r probeResult) {
 	p, now := r.path, time.Now()
 	p.probing = false
 	if r.err != nil {
-		k.failed[p.out] = now
+		if !errors.Is(r.err, context.Canceled) { // see endRescue
+			k.failed[p.out] = now
+		}
 		if k.standby == p {
 			k.standby = nil
 			k.say(EventStandby, "the standby path over "+p.out.uplink.Name+" does not answer")
@@ -290,7 +297,8 @@ func (k *pathKeeper) validated(r probeResult) {
 		if m.ctx.Err() == nil {
 			k.move(p, m)
 		}
-	case !k.suspect.IsZero() && p.out.uplink != k.active.out.uplink:
+	case p.out.uplink == k.active.out.uplink:
+	case !k.suspect.IsZero(), k.active.out.uplink.down.Load():
 		k.switchTo(p, now)
 	}
 }

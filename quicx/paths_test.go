@@ -301,6 +301,35 @@ func TestMigrateAgainAndAgain(t *testing.T) {
 	})
 }
 
+// The uplink in use goes down each second, as the other one comes up: too soon after
+// the move before for a standby to be there.
+func TestUplinksTakeTurns(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		l, e, link := attachedWorld(t, w, 2, nil)
+		d := startLoad(t, l, link, 10*time.Millisecond)
+		time.Sleep(time.Second)
+		began := time.Now()
+		for i := range 12 {
+			down, up := i%2, (i+1)%2
+			w.wan.set(false, uplinkIP(up))
+			e.NetworkChanged(uplinkNames[up], true)
+			w.wan.set(true, uplinkIP(down))
+			e.NetworkChanged(uplinkNames[down], false)
+			time.Sleep(time.Second)
+			if got := link.Stats().Path; got != uplinkNames[up] {
+				t.Errorf("move %d: the path is %s", i+1, got)
+			}
+		}
+		d.end()
+		if g := d.longest(began); g.took > 400*time.Millisecond {
+			t.Errorf("a gap of %v", g.took)
+		}
+		if s := link.Stats(); s.Migrations != 12 {
+			t.Errorf("%d migrations", s.Migrations)
+		}
+	})
+}
+
 func TestMigrateToNowhere(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		l, _, link := attachedWorld(t, w, 3, nil)

@@ -34,10 +34,12 @@ func (k *pathKeeper) watch(now time.Time) {
 		k.silence.asked = now
 		k.link.askBeat()
 	}
-	if owed := k.silence.owed(now); owed >= suspicious(c) {
+	if owed := k.silence.owed(now); k.rescuing {
+		k.resend(now)
+	} else if owed >= suspicious(c) {
 		k.doubt(now, owed)
 	} else if !k.sendError.IsZero() && now.Sub(k.silence.heard) >= sendErrorPatience {
-		k.leave(now, "sending over %s fails")
+		k.leave(now, "sending over "+k.active.out.uplink.Name+" fails")
 	}
 	k.keepStandby(now)
 	k.maybeReturn(now)
@@ -71,8 +73,11 @@ func (k *pathKeeper) hear(now time.Time, owed, rtt time.Duration) {
 	from, to := k.from, k.active.out.uplink
 	k.heardOn, k.sendError = k.active.out, time.Time{}
 	planned, moved, doubted := k.moving, to != from, !k.suspect.IsZero()
-	k.suspect, k.from, k.moving = time.Time{}, to, nil
+	k.suspect, k.from, k.moving, k.rescuing = time.Time{}, to, nil, false
 	k.count(owed, moved, doubted, rtt)
+	if moved {
+		k.endRescue()
+	}
 	switch {
 	case moved:
 		took := owed
@@ -89,6 +94,16 @@ func (k *pathKeeper) hear(now time.Time, owed, rtt time.Duration) {
 		planned.done <- nil
 	default:
 		planned.done <- fmt.Errorf("no answer over %s, the link is on %s", planned.to.Name, to.Name)
+	}
+}
+
+// endRescue gives up the probes of a silence that is over. They would hold the last
+// free connection ID for as long as they may take.
+func (k *pathKeeper) endRescue() {
+	for _, p := range k.paths {
+		if p.probing && p != k.standby && k.pending == nil {
+			p.cancel()
+		}
 	}
 }
 
@@ -119,7 +134,8 @@ func (k *pathKeeper) doubt(now time.Time, owed time.Duration) {
 	k.resend(now)
 }
 
-// beginSilence notes that the path in use is suspect.
+// beginSilence notes that the path in use is suspect. The text is why, if that was
+// not told yet.
 func (k *pathKeeper) beginSilence(now time.Time, text string) {
 	k.suspect = now
 	if k.moving == nil {
@@ -128,7 +144,9 @@ func (k *pathKeeper) beginSilence(now time.Time, text string) {
 	if k.silence.asked.IsZero() {
 		k.silence.asked = now
 	}
-	k.say(EventSilent, text)
+	if text != "" {
+		k.say(EventSilent, text)
+	}
 	if k.active.quic != nil || k.probing() {
 		return
 	}
@@ -149,13 +167,17 @@ func (k *pathKeeper) isValid(o *outlet) bool {
 
 // resend switches to the path that was not used for longest. If no other uplink
 // can be switched to, one is probed first: the switch opens the congestion window
-// that the probe waits for.
+// that the probe waits for. It is made at the next look, when the probe surely
+// waits: else all that is sent anew would go first and close the window again.
 func (k *pathKeeper) resend(now time.Time) {
 	if !k.probing() {
 		if o := k.rescuer(); o != nil {
 			k.probe(o, now, rescueTimeout)
+			k.rescuing = true
+			return
 		}
 	}
+	k.rescuing = false
 	for range k.paths {
 		next := k.longestUnused()
 		if next == nil || k.switchTo(next, now) {
@@ -239,16 +261,27 @@ func falseFirst(a, b bool) int {
 }
 
 // leave moves to the standby at once, without waiting for a silence, if that is on
-// another uplink.
-func (k *pathKeeper) leave(now time.Time, why string) {
+// another uplink. It reports whether there was one. why may be empty.
+func (k *pathKeeper) leave(now time.Time, why string) bool {
 	if k.standbyUplink() == nil || k.standby.out.erredSince(now.Add(-resendEvery)) {
-		return
+		return false
 	}
 	if k.suspect.IsZero() {
-		k.beginSilence(now, fmt.Sprintf(why, k.active.out.uplink.Name))
+		k.beginSilence(now, why)
 	}
 	k.sendError = time.Time{}
 	k.switchTo(k.standby, now)
+	return true
+}
+
+// escape leaves an uplink that went down. Without a standby it does at once what a
+// silence would do later, if there is another uplink to go to.
+func (k *pathKeeper) escape(now time.Time) {
+	others := slices.ContainsFunc(k.endpoint.uplinks, func(u *uplink) bool { return !u.down.Load() })
+	if !k.leave(now, "") && k.suspect.IsZero() && others {
+		k.beginSilence(now, "")
+		k.resend(now)
+	}
 }
 
 // handle acts on a notice.
@@ -261,7 +294,7 @@ func (k *pathKeeper) handle(n notice) {
 		}
 	case noticeDown:
 		if k.active.out.uplink == n.uplink {
-			k.leave(now, "uplink %s is down")
+			k.escape(now)
 		} else if k.standby != nil && k.standby.out.uplink == n.uplink {
 			p := k.standby
 			k.standby = nil
