@@ -161,7 +161,7 @@ func (d *demoSite) run(ctx context.Context) (replicate.Report, error) {
 }
 
 // view is what the source tells of itself.
-func (d *demoSite) view() demoView { return demoView{d.source.Status()} }
+func (d *demoSite) view() demoView { return demoView{d.source.board.Status()} }
 
 // carried is how many bytes a path brought to the target so far.
 func (d *demoSite) carried(path string) uint64 {

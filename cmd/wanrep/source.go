@@ -212,8 +212,8 @@ func (s *sourceAppliance) Close() error {
 	return errors.Join(errs...)
 }
 
-// Status returns the board.
-func (s *sourceAppliance) Status() progress.Status { return s.board.Status() }
+// Status returns the newest snapshot of the board.
+func (s *sourceAppliance) Status() progress.Status { return s.board.Snapshot() }
 
 // Run runs a job once.
 func (s *sourceAppliance) Run(ctx context.Context, job string) (json.RawMessage, error) {

@@ -149,8 +149,8 @@ func (t *targetAppliance) Close() error {
 	return errors.Join(errs...)
 }
 
-// Status returns the board.
-func (t *targetAppliance) Status() progress.Status { return t.board.Status() }
+// Status returns the newest snapshot of the board.
+func (t *targetAppliance) Status() progress.Status { return t.board.Snapshot() }
 
 // Run tells that a target has no jobs.
 func (t *targetAppliance) Run(context.Context, string) (json.RawMessage, error) {

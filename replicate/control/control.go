@@ -32,7 +32,7 @@ import (
 // several goroutines at once. An error may be, or wrap, an [Error], which then
 // reaches the client as it is; any other error arrives with the code Failed.
 type Handler interface {
-	// Status returns a copy that the caller may keep.
+	// Status returns the newest snapshot, at once. It is not changed by anybody.
 	Status() progress.Status
 	// Run runs a job once. The context ends when the one who asked goes away,
 	// interrupts the run, or the appliance ends. A run that began returns a

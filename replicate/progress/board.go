@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +21,16 @@ const (
 
 // A Board is where an appliance writes what it does. Its methods may be called
 // from any goroutine; each change function runs alone and must not block.
+//
+// Readers get the newest snapshot, which costs a writer nothing however many ask.
+// One is taken once a second, and for the first who asks after something changed
+// its state, so that only numbers in it are old, and by a second at the most.
 type Board struct {
+	events   *Feed[Event]
+	snapshot atomic.Pointer[Status]
+	// stale tells that a state changed since the snapshot.
+	stale atomic.Bool
+
 	mu     sync.Mutex
 	status Status
 	last   map[diskKey]counters
@@ -42,14 +52,17 @@ type counters struct{ read, data, wire int64 }
 // NewBoard returns the empty board of an appliance.
 func NewBoard(role, name, version string) *Board {
 	now := time.Now().UTC()
-	return &Board{
+	b := &Board{
+		events: NewFeed[Event](maxEvents),
 		status: Status{
 			Schema: Schema, Role: role, Name: name, Version: version, Time: now, Started: now,
-			Links: []Link{}, Jobs: []Job{}, VMs: []VM{}, Events: []Event{}, Samples: []Sample{},
+			Links: []Link{}, Jobs: []Job{}, VMs: []VM{}, Samples: []Sample{},
 		},
 		last:  map[diskKey]counters{},
 		meter: meter{at: now},
 	}
+	b.publish()
+	return b
 }
 
 // Run computes rates and estimates once a second until ctx ends.
@@ -66,10 +79,34 @@ func (b *Board) Run(ctx context.Context) {
 	}
 }
 
-// Status returns a copy.
+// Snapshot returns the newest snapshot. It is shared by all who ask and must not be
+// changed.
+func (b *Board) Snapshot() Status {
+	if b.stale.Load() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.stale.Load() {
+			b.publish()
+		}
+	}
+	return *b.snapshot.Load()
+}
+
+// Status returns a copy of what stands on the board at this moment.
 func (b *Board) Status() Status {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.copy()
+}
+
+// publish takes a snapshot. It is called with the mutex.
+func (b *Board) publish() {
+	b.stale.Store(false)
+	s := b.copy()
+	b.snapshot.Store(&s)
+}
+
+func (b *Board) copy() Status {
 	s := b.status
 	s.Time = time.Now().UTC()
 	s.Links = slices.Clone(s.Links)
@@ -77,7 +114,7 @@ func (b *Board) Status() Status {
 		s.Links[i].Uplinks = slices.Clone(s.Links[i].Uplinks)
 	}
 	s.Jobs = slices.Clone(s.Jobs)
-	s.Events = slices.Clone(s.Events)
+	s.Events = b.events.Recent()
 	s.Samples = slices.Clone(s.Samples)
 	s.VMs = slices.Clone(s.VMs)
 	for i := range s.VMs {
@@ -93,19 +130,20 @@ func (b *Board) Status() Status {
 func (b *Board) Link(peer string, change func(*Link)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := find(&b.status.Links, func(l *Link) bool { return l.Peer == peer },
+	l := find(b, &b.status.Links, func(l *Link) bool { return l.Peer == peer },
 		Link{Peer: peer, State: LinkIdle, Since: time.Now().UTC(), Uplinks: []Uplink{}})
 	was := l.State
 	change(l)
 	// A link that is dialed on the timer is lost since the first attempt.
-	touch(&l.Since, was != l.State && !(was == LinkDialing && l.State == LinkRedial))
+	b.touch(&l.Since, was != l.State && !(was == LinkDialing && l.State == LinkRedial))
 }
 
 // Job changes the entry of a job, which it makes if there is none.
 func (b *Board) Job(job string, change func(*Job)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	change(find(&b.status.Jobs, func(j *Job) bool { return j.Job == job }, Job{Job: job}))
+	change(find(b, &b.status.Jobs, func(j *Job) bool { return j.Job == job }, Job{Job: job}))
+	b.stale.Store(true)
 }
 
 // VM changes the entry of a VM, which it makes if there is none. The source is
@@ -116,7 +154,8 @@ func (b *Board) VM(source, vm string, change func(*VM)) {
 	v := b.vm(source, vm)
 	was := v.State
 	change(v)
-	touch(&v.Since, was != v.State)
+	b.touch(&v.Since, was != v.State)
+	b.stale.Store(true) // it has hardly anything but states
 }
 
 // Disk changes the entry of a VM's disk, which it makes if there is none.
@@ -124,11 +163,11 @@ func (b *Board) Disk(source, vm, disk string, change func(*Disk)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	v := b.vm(source, vm)
-	d := find(&v.Disks, func(d *Disk) bool { return d.Disk == disk },
+	d := find(b, &v.Disks, func(d *Disk) bool { return d.Disk == disk },
 		Disk{Disk: disk, State: Waiting, Since: time.Now().UTC(), Left: -1, ETA: -1})
 	was := d.State
 	change(d)
-	touch(&d.Since, was != d.State)
+	b.touch(&d.Since, was != d.State)
 }
 
 // Stages are what the engine counts its time with.
@@ -153,6 +192,7 @@ func (b *Board) SetMaxRate(rate int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status.MaxRate = rate
+	b.stale.Store(true)
 }
 
 // Event adds an event. A zero time is now.
@@ -162,28 +202,43 @@ func (b *Board) Event(e Event) {
 	if e.Time.IsZero() {
 		e.Time = time.Now().UTC()
 	}
-	b.status.Events = appendLimited(b.status.Events, e, maxEvents)
+	b.events.Add(e)
+	b.stale.Store(true)
+}
+
+// Events are what is told with Event.
+func (b *Board) Events() *Feed[Event] { return b.events }
+
+// SetPause shows whether all jobs are held.
+func (b *Board) SetPause(p Pause) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Pause = p
+	b.stale.Store(true)
 }
 
 func (b *Board) vm(source, vm string) *VM {
-	return find(&b.status.VMs, func(v *VM) bool { return v.Source == source && v.VM == vm },
+	return find(b, &b.status.VMs, func(v *VM) bool { return v.Source == source && v.VM == vm },
 		VM{Source: source, VM: vm, State: NotStarted, Since: time.Now().UTC(), FirstSeen: time.Now().UTC(), Disks: []Disk{}})
 }
 
 // find returns the element that is wanted, or fresh, appended.
-func find[T any](list *[]T, wanted func(*T) bool, fresh T) *T {
+func find[T any](b *Board, list *[]T, wanted func(*T) bool, fresh T) *T {
 	for i := range *list {
 		if wanted(&(*list)[i]) {
 			return &(*list)[i]
 		}
 	}
+	b.stale.Store(true)
 	*list = append(*list, fresh)
 	return &(*list)[len(*list)-1]
 }
 
-func touch(since *time.Time, changed bool) {
+// touch notes since when a state holds, and lets readers know of a new one.
+func (b *Board) touch(since *time.Time, changed bool) {
 	if changed {
 		*since = time.Now().UTC()
+		b.stale.Store(true)
 	}
 }
 
@@ -217,6 +272,7 @@ func (b *Board) measure() {
 	}
 	b.status.Samples = appendLimited(b.status.Samples, second, maxSamples)
 	b.meter.measure()
+	defer b.publish()
 	if b.status.Role == "target" {
 		b.status.Pipeline = b.meter.load.receiving()
 		return

@@ -3,6 +3,7 @@ package progress
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,5 +117,47 @@ func TestALostLinkIsLostSinceTheLoss(t *testing.T) {
 		if got := b.Status().Links[0].Since; !got.Equal(back) {
 			t.Errorf("up since %v, want %v", got, back)
 		}
+	})
+}
+
+func TestSnapshots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		b := NewBoard("source", "branch", "1.0")
+		go b.Run(ctx)
+		time.Sleep(time.Second / 2) // between two ticks
+		b.Disk("", "sql01", "os", func(d *Disk) { d.State, d.Durable = Sending, 1 })
+		first := b.Snapshot()
+		if len(first.VMs) != 1 || first.VMs[0].Disks[0].Durable != 1 {
+			t.Fatalf("a new disk is not in the snapshot: %+v", first.VMs)
+		}
+		b.Disk("", "sql01", "os", func(d *Disk) { d.Durable = 2 })
+		if got := b.Snapshot().VMs[0].Disks[0].Durable; got != 1 {
+			t.Errorf("a number moved on and a snapshot was taken for it: durable %d", got)
+		}
+		time.Sleep(time.Second)
+		if got := b.Snapshot().VMs[0].Disks[0].Durable; got != 2 {
+			t.Errorf("a second later durable is %d, want 2", got)
+		}
+		for name, change := range map[string]func(){
+			"disk":  func() { b.Disk("", "sql01", "os", func(d *Disk) { d.State = Stalled }) },
+			"VM":    func() { b.VM("", "sql01", func(v *VM) { v.Points = 3 }) },
+			"job":   func() { b.Job("nightly", func(j *Job) { j.Outcome = Parked }) },
+			"link":  func() { b.Link("dr", func(l *Link) { l.State = LinkUp }) },
+			"event": func() { b.Event(Event{Text: "something"}) },
+			"pause": func() { b.SetPause(Pause{Paused: true}) },
+			"rate":  func() { b.SetMaxRate(1) },
+		} {
+			before := b.Snapshot()
+			change()
+			if reflect.DeepEqual(before, b.Snapshot()) {
+				t.Errorf("%s: the change is not seen at once", name)
+			}
+		}
+		if first.VMs[0].Disks[0].Durable != 1 {
+			t.Error("a snapshot changed")
+		}
+		cancel()
+		synctest.Wait()
 	})
 }
