@@ -19,6 +19,8 @@ var (
 	ErrUnknownJob = errors.New("no such job")
 	// ErrRunning means that the job, or a VM of it, is under way already.
 	ErrRunning = errors.New("already running")
+	// ErrPaused means that the operator holds the job.
+	ErrPaused = errors.New("paused")
 )
 
 // A RefusedError is the target's no. It is not worth a redial.

@@ -50,11 +50,16 @@ type reader struct {
 	plan     *plan
 	baseline *baseline
 	out      chan<- *piece
+	// pass waits while the operator holds the job.
+	pass func(context.Context) error
 }
 
 // run reads until the plan is done.
 func (r *reader) run(ctx context.Context) error {
 	for {
+		if err := r.pass(ctx); err != nil {
+			return err
+		}
 		e, err := r.plan.piece()
 		if errors.Is(err, io.EOF) {
 			return r.passStale(ctx, r.plan.size)
@@ -77,7 +82,7 @@ func (r *reader) run(ctx context.Context) error {
 		if err != nil {
 			return r.disk.fail(err)
 		}
-		if err := r.pass(ctx, next); err != nil {
+		if err := r.hand(ctx, next); err != nil {
 			return err
 		}
 	}
@@ -93,13 +98,14 @@ func (r *reader) passStale(ctx context.Context, offset int64) error {
 		}
 		next := pieces.Get().(*piece)
 		next.extent, next.stale = e, true
-		if err := r.pass(ctx, next); err != nil {
+		if err := r.hand(ctx, next); err != nil {
 			return err
 		}
 	}
 }
 
-func (r *reader) pass(ctx context.Context, p *piece) error {
+// hand encodes a piece on the way to the sender.
+func (r *reader) hand(ctx context.Context, p *piece) error {
 	p.encoded.Go(func() { p.encode(r.disk.board.Stages()) })
 	select {
 	case r.out <- p:

@@ -54,7 +54,7 @@ func (d *diskRun) read(ctx context.Context, s *session, place int, generation ui
 	if err != nil {
 		return d.fail(err)
 	}
-	r := &reader{disk: d, plan: p, out: ahead}
+	r := &reader{disk: d, plan: p, out: ahead, pass: func(ctx context.Context) error { return s.run.pass(ctx, d) }}
 	if d.based {
 		stream, err := s.link.OpenStream(ctx)
 		if err != nil {

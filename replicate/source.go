@@ -29,8 +29,9 @@ type SourceConfig struct {
 
 // A Source runs the jobs of a source appliance.
 type Source struct {
-	cfg SourceConfig
-	vms map[string]VM
+	cfg  SourceConfig
+	vms  map[string]VM
+	gate *gate
 
 	mu   sync.Mutex
 	busy map[string]string // VM → the job that runs it
@@ -38,7 +39,7 @@ type Source struct {
 
 // NewSource checks that the jobs' VMs exist.
 func NewSource(cfg SourceConfig) (*Source, error) {
-	s := &Source{cfg: cfg, vms: map[string]VM{}, busy: map[string]string{}}
+	s := &Source{cfg: cfg, vms: map[string]VM{}, gate: newGate(), busy: map[string]string{}}
 	for _, v := range cfg.VMs {
 		s.vms[v.Name] = v
 	}
@@ -70,12 +71,15 @@ func (s *Source) rpo(vm string) time.Duration {
 
 // Run runs a job once, by hand: what fails is not tried again. The error is nil
 // if every VM's point was committed; the report is whole in any case but for
-// [ErrUnknownJob] and [ErrRunning]. When ctx ends, the points that are not
+// [ErrUnknownJob], [ErrRunning] and [ErrPaused]. When ctx ends, the points that are not
 // complete are parked and the error is [ErrInterrupted].
 func (s *Source) Run(ctx context.Context, job string) (Report, error) {
 	i := slices.IndexFunc(s.cfg.Jobs, func(j Job) bool { return j.Name == job })
 	if i < 0 {
 		return Report{}, fmt.Errorf("job %q: %w", job, ErrUnknownJob)
+	}
+	if p, _ := s.gate.holds(job); p.Paused {
+		return Report{}, fmt.Errorf("job %q is %w%s", job, ErrPaused, reasonText(p.PausedBecause))
 	}
 	return s.runOnce(ctx, s.cfg.Jobs[i], s.cfg.Jobs[i].VMs)
 }
@@ -106,7 +110,7 @@ func (s *Source) serveJob(ctx context.Context, j Job) {
 			return
 		}
 		s.cfg.Board.Job(j.Name, func(b *progress.Job) { b.Next = next.UTC() })
-		if !sleep(ctx, time.Until(next)) {
+		if !sleep(ctx, time.Until(next)) || s.gate.pass(ctx, j.Name) != nil {
 			return
 		}
 		s.scheduled(ctx, j)
@@ -132,7 +136,7 @@ func (s *Source) scheduled(ctx context.Context, j Job) {
 			b.State, b.Next = jobRetry, time.Now().Add(j.RetryWait).UTC()
 		})
 		s.cfg.Log.Warn("run failed, waiting to retry", "job", j.Name, "attempt", try+1, "of", j.Retries, "wait", j.RetryWait)
-		if !sleep(ctx, j.RetryWait) {
+		if !sleep(ctx, j.RetryWait) || s.gate.pass(ctx, j.Name) != nil {
 			return
 		}
 	}

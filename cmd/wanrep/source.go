@@ -250,6 +250,8 @@ func (s *sourceAppliance) explain(err error) error {
 		e.Code, e.Tip = control.NotFound, "the jobs of this source are: "+s.jobNames()
 	case errors.Is(err, replicate.ErrRunning):
 		e.Code, e.Tip = control.Busy, "wanrep top shows it"
+	case errors.Is(err, replicate.ErrPaused):
+		e.Code, e.Tip = control.Busy, "wanrep resume lets it go on"
 	case refused:
 		e.Code = codeRefused
 	case lost != nil && lost.Class == quicx.Auth:

@@ -30,6 +30,7 @@ func TestExitCodesOfRuns(t *testing.T) {
 		{name: "disk", err: &replicate.DiskError{VM: "sql01", Disk: "os", Err: os.ErrPermission}, want: exitFailed},
 		{name: "redial window spent", err: spentError{link(quicx.Spent)}, want: exitFailed},
 		{name: "unknown job", err: fmt.Errorf("job: %w", replicate.ErrUnknownJob), want: exitUsage, hint: "nightly, weekly"},
+		{name: "paused", err: fmt.Errorf("job: %w", replicate.ErrPaused), want: exitFailed, hint: "wanrep resume"},
 		{name: "runs already", err: fmt.Errorf("VM: %w", replicate.ErrRunning), want: exitFailed, hint: "wanrep top"},
 		{name: "not in the config", err: fmt.Errorf("job: %w", notPaired("paris")), want: exitNotPaired, hint: "wanrep pair offer"},
 		{name: "another key", err: link(quicx.Auth), want: exitNotPaired},

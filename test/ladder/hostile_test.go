@@ -363,9 +363,7 @@ func TestSlowTargetSlowsTheSource(t *testing.T) {
 			s.source.Run(ctx, "nightly")
 		}()
 		time.Sleep(30 * time.Second)
-		s.disks["data"].mu.Lock()
-		read := s.disks["data"].read
-		s.disks["data"].mu.Unlock()
+		read := s.disks["data"].wasRead()
 		if read == 0 || read > 16<<20 {
 			t.Errorf("the source has read %d bytes that nobody takes", read)
 		}

@@ -368,6 +368,13 @@ func (d *memoryDisk) ReadAt(p []byte, off int64) (int, error) {
 	return copy(p, d.content[off:]), nil
 }
 
+// wasRead returns how many bytes were ever read.
+func (d *memoryDisk) wasRead() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.read
+}
+
 func (d *memoryDisk) Size() int64 { return int64(len(d.content)) }
 
 func (d *memoryDisk) NextData(off int64) (int64, int64, error) {
