@@ -30,7 +30,11 @@ const (
 	// dialStagger is how long one way to the peer is tried alone before the
 	// next one is tried beside it (RFC 8305, section 5).
 	dialStagger = 250 * time.Millisecond
-	// maxWays bounds how many pairs of uplink and address one dial tries.
+	// meteredPatience is how long unmetered uplinks have to answer a dial before
+	// a metered one is tried beside them. A satellite needs 1.2 s.
+	meteredPatience = 2 * time.Second
+	// maxWays bounds how many pairs of uplink and address one dial tries, and how
+	// many over metered uplinks beside them.
 	maxWays = 8
 )
 
@@ -41,6 +45,9 @@ type Uplink struct {
 	Bind string
 	// MaxRate limits what is sent over it, in bytes a second. 0: no limit.
 	MaxRate int64
+	// Metered: what goes over it costs money. It is used while no unmetered
+	// uplink works, and ranks behind all of them.
+	Metered bool
 }
 
 // A Peer is an appliance this one is paired with.
@@ -56,7 +63,8 @@ type Peer struct {
 // everything else works.
 type Config struct {
 	Identity *Identity
-	// Uplinks in order of preference. Default: one, bound to any address.
+	// Uplinks in order of preference, metered ones aside. Default: one, bound to
+	// any address.
 	Uplinks []Uplink
 	// TicketDir keeps the session tickets that make a reattach one round trip
 	// shorter, across restarts. Default: none are kept.

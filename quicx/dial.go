@@ -19,7 +19,11 @@ import (
 type way struct {
 	out  *outlet
 	addr netip.AddrPort
+	// wait is how long the way before it is tried alone.
+	wait time.Duration
 }
+
+func (w way) metered() bool { return w.out.uplink.Metered }
 
 var (
 	errNoUplink  = errors.New("no uplink can reach the peer's addresses")
@@ -27,7 +31,8 @@ var (
 )
 
 // ways lists the ways to a peer, the most promising first: the preferred uplink to the
-// first address, then one step down in either list, and so on.
+// first address, then one step down in either list, and so on. Metered uplinks come
+// behind, and those that the network says are down come last: it may be wrong.
 func (e *Endpoint) ways(ctx context.Context, addresses []string) ([]way, error) {
 	addrs, err := e.resolve(ctx, addresses)
 	if err != nil {
@@ -35,23 +40,32 @@ func (e *Endpoint) ways(ctx context.Context, addresses []string) ([]way, error) 
 	}
 	type ranked struct {
 		way
+		down bool
 		rank int
 	}
 	var all []ranked
 	for _, u := range e.uplinks {
-		rank := u.rank
-		if u.down.Load() {
-			rank += maxWays // not left out: what the network says may be wrong
-		}
+		down := u.down.Load()
 		for i, a := range addrs {
 			if u.reaches(a.Addr()) {
-				all = append(all, ranked{way{u.primary, a}, rank + i})
+				all = append(all, ranked{way{u.primary, a, dialStagger}, down, u.rank + i})
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	slices.SortStableFunc(all, func(a, b ranked) int {
+		return cmp.Or(falseFirst(a.down, b.down), falseFirst(a.metered(), b.metered()), cmp.Compare(a.rank, b.rank))
+	})
 	var ways []way
-	for _, r := range all[:min(len(all), maxWays)] {
+	count := make(map[bool]int) // by whether they are metered
+	unmetered := false
+	for _, r := range all {
+		if count[r.metered()]++; count[r.metered()] > maxWays {
+			continue
+		}
+		if r.metered() && unmetered {
+			r.wait = meteredPatience
+		}
+		unmetered = !r.metered() && !r.down
 		ways = append(ways, r.way)
 	}
 	if len(ways) == 0 {
@@ -122,7 +136,7 @@ func (e *Endpoint) raceTo(ctx context.Context, addresses []string, config func()
 	if err != nil {
 		return dialed{}, way{}, err
 	}
-	return race(ctx, ways, dialStagger, func(ctx context.Context, w way) (dialed, error) {
+	return race(ctx, ways, func(ctx context.Context, w way) (dialed, error) {
 		return e.dialWay(ctx, w, config, early && w == ways[0])
 	})
 }
@@ -149,10 +163,10 @@ func (e *Endpoint) dialWay(ctx context.Context, w way, config func() *tls.Config
 	}
 }
 
-// race calls dial for each way, the next one when stagger has passed or when all
-// running ones have failed, and returns the first that succeeds. If none does it
+// race calls dial for each way, the next one after its wait or when all running ones
+// have failed, and returns the first that succeeds. If none does it
 // returns the error that says most.
-func race(ctx context.Context, ways []way, stagger time.Duration, dial func(context.Context, way) (dialed, error)) (dialed, way, error) {
+func race(ctx context.Context, ways []way, dial func(context.Context, way) (dialed, error)) (dialed, way, error) {
 	type result struct {
 		dialed
 		way way
@@ -180,12 +194,11 @@ func race(ctx context.Context, ways []way, stagger time.Duration, dial func(cont
 	for {
 		select {
 		case <-timer.C:
-			if len(ways) == 0 {
-				continue
-			}
 			go launch(ways[0])
 			ways, running = ways[1:], running+1
-			timer.Reset(stagger)
+			if len(ways) > 0 {
+				timer.Reset(ways[0].wait)
+			}
 		case r := <-results:
 			if r.err == nil {
 				return r.dialed, r.way, nil

@@ -11,20 +11,24 @@ import (
 	"github.com/quic-go/quic-go/testutils/simnet"
 )
 
-// A meter counts what the source sends over each uplink, headers and all.
+// A meter counts what goes over each uplink, headers and all.
 type meter struct {
 	mu   sync.Mutex
-	sent map[string]int
+	sent map[string]int // by the source's address, from it
+	all  map[string]int // in both directions
 }
 
 func (w *world) meter() *meter {
-	m := &meter{sent: make(map[string]int)}
+	m := &meter{sent: make(map[string]int), all: make(map[string]int)}
 	w.wan.mu.Lock()
 	defer w.wan.mu.Unlock()
 	w.wan.tap = func(p simnet.Packet) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.sent[hostOf(p.From)] += len(p.Data) + headerBytes
+		n := len(p.Data) + headerBytes
+		m.sent[hostOf(p.From)] += n
+		m.all[hostOf(p.From)] += n
+		m.all[hostOf(p.To)] += n
 	}
 	return m
 }
@@ -34,13 +38,15 @@ func hostOf(a interface{ String() string }) string {
 	return host
 }
 
-// take returns what was sent over uplink i since the last call, in bytes.
-func (m *meter) take(i int) int {
+// take returns what the source sent over uplink i since the last call, in bytes, and
+// what went over it in both directions.
+func (m *meter) take(i int) (sent, all int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := m.sent[uplinkIP(i)]
-	m.sent[uplinkIP(i)] = 0
-	return n
+	ip := uplinkIP(i)
+	sent, all = m.sent[ip], m.all[ip]
+	m.sent[ip], m.all[ip] = 0, 0
+	return sent, all
 }
 
 // checkRate compares bytes with a rate held for some time.
@@ -97,7 +103,8 @@ func TestMaxRate(t *testing.T) {
 		e, link, control := busyWorld(t, w, 2, func(c *Config) { c.MaxRate = first })
 		m := w.meter()
 		time.Sleep(time.Minute)
-		checkRate(t, "first", m.take(0), first, time.Minute)
+		sent, _ := m.take(0)
+		checkRate(t, "first", sent, first, time.Minute)
 
 		asked := time.Now()
 		io.WriteString(control, "x")
@@ -115,7 +122,9 @@ func TestMaxRate(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(30 * time.Second)
-		checkRate(t, "then, over two uplinks", m.take(0)+m.take(1), then, time.Minute)
+		fibre, _ := m.take(0)
+		lte, _ := m.take(1)
+		checkRate(t, "then, over two uplinks", fibre+lte, then, time.Minute)
 		if got := w.texts(EventRate); len(got) != 2 || got[0] != "sending is limited to 3.2 Mbit/s" || got[1] != "sending is limited to 800 kbit/s" {
 			t.Errorf("events: %q", got)
 		}
@@ -134,19 +143,22 @@ func TestMaxRateOfUplinks(t *testing.T) {
 		})
 		m := w.meter()
 		time.Sleep(time.Minute)
-		checkRate(t, "fibre", m.take(0), whole, time.Minute)
+		sent, _ := m.take(0)
+		checkRate(t, "fibre", sent, whole, time.Minute)
 		if err := link.Migrate(t.Context(), "lte"); err != nil {
 			t.Fatal(err)
 		}
 		m.take(1)
 		time.Sleep(time.Minute)
-		checkRate(t, "lte", m.take(1), lte, time.Minute)
+		sent, _ = m.take(1)
+		checkRate(t, "lte", sent, lte, time.Minute)
 		if err := link.Migrate(t.Context(), "fibre"); err != nil {
 			t.Fatal(err)
 		}
 		m.take(0)
 		time.Sleep(time.Minute)
-		checkRate(t, "fibre again", m.take(0), whole, time.Minute)
+		sent, _ = m.take(0)
+		checkRate(t, "fibre again", sent, whole, time.Minute)
 	})
 }
 

@@ -19,6 +19,9 @@ const (
 	// betterEvery is the same for a standby on a better uplink than the one in
 	// use, which the link waits to go back to.
 	betterEvery = 5 * time.Second
+	// meteredEvery is the same for a standby on a metered uplink. What it costs
+	// is in the annotated config; TestMeteredStandbyIsCheap measures it.
+	meteredEvery = 10 * time.Minute
 	// probeTimeout bounds one validation. A path that needs longer is of no use
 	// as a standby, and a probe under way holds the last free connection ID.
 	probeTimeout = 3 * time.Second
@@ -176,11 +179,7 @@ func (k *pathKeeper) keepStandby(now time.Time) {
 	}
 	best := k.bestStandby(now)
 	if k.standby != nil && (best == nil || best == k.standby.out) {
-		every := standbyEvery
-		if k.standby.out.uplink.rank < k.active.out.uplink.rank {
-			every = betterEvery
-		}
-		if now.Sub(k.standby.probed) >= every {
+		if now.Sub(k.standby.probed) >= k.probeEvery() {
 			k.probe(k.standby.out, now, probeTimeout)
 		}
 		return
@@ -188,6 +187,17 @@ func (k *pathKeeper) keepStandby(now time.Time) {
 	if best != nil {
 		k.probe(best, now, probeTimeout)
 	}
+}
+
+// probeEvery is how often the standby path is validated again.
+func (k *pathKeeper) probeEvery() time.Duration {
+	switch standby, in := k.standby.out.uplink, k.active.out.uplink; {
+	case standby.Metered:
+		return meteredEvery
+	case standby.rank < in.rank:
+		return betterEvery
+	}
+	return standbyEvery
 }
 
 // bestStandby returns the outlet the standby path should be on: the best other

@@ -3,6 +3,7 @@ package quicx
 import (
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,13 @@ type uplink struct {
 }
 
 func (u *uplink) outlets() []*outlet { return []*outlet{u.primary, u.sibling} }
+
+// ranked returns the uplinks in the order in which they are used.
+func ranked(uplinks []Uplink) []Uplink {
+	return slices.SortedStableFunc(slices.Values(uplinks), func(a, b Uplink) int {
+		return falseFirst(a.Metered, b.Metered)
+	})
+}
 
 // transport opens the socket at first use, and again if that failed: an uplink
 // may be plugged in later. The guard is the one in the transport's socket.
