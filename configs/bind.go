@@ -64,6 +64,11 @@ func (d *document) bindValue(into reflect.Value, value any, at string) {
 			into.SetString(s)
 			return
 		}
+	case reflect.Bool:
+		if b, ok := value.(bool); ok {
+			into.SetBool(b)
+			return
+		}
 	case reflect.Int:
 		if n, ok := value.(int64); ok && int64(int(n)) == n {
 			into.SetInt(n)
@@ -192,6 +197,8 @@ func kindName(t reflect.Type) string {
 			return "a list of tables"
 		}
 		return "a list in [brackets]"
+	case reflect.Bool:
+		return "true or false"
 	case reflect.Int:
 		return "a whole number"
 	}

@@ -19,6 +19,8 @@ const (
 	// maxSocketBytes is the longest path of a unix socket (unix(7): 108 with the
 	// final zero; the BSDs and Windows have about the same).
 	maxSocketBytes = 107
+	// minRate is the lowest limit of what is sent: a block of 64 KiB takes 8 s.
+	minRate = Rate(8000)
 	// maxCount bounds retries and kept points, so that a slip of a digit shows.
 	maxCount = 10000
 )
@@ -141,12 +143,19 @@ func (d *document) checkLink(c *Config) {
 		d.problem("link.keepalive", "", "keepalive is %v; it must be more than 0s and less than idle_timeout, %v",
 			c.Link.Keepalive, c.Link.IdleTimeout)
 	}
-	if c.Link.MaxRate != 0 {
-		d.problem("link.max_rate", `write max_rate = "off"`, "a limit of the rate is not in this version")
-	}
 	if c.Role != RoleSource {
+		if c.Link.MaxRate != 0 {
+			d.problem("link.max_rate", "limit it at the source", "a target sends no data that could be limited")
+		}
+		if c.Link.ReturnAfter != 0 {
+			d.problem("link.return_after", "", "return_after is for a source, and this appliance is a %s", c.Role)
+		}
 		return
 	}
+	if c.Link.ReturnAfter <= 0 {
+		d.problem("link.return_after", "", "return_after must be more than 0s")
+	}
+	d.checkRate("link.max_rate", c.Link.MaxRate)
 	if c.Reattach.RedialEvery <= 0 {
 		d.problem("reattach.redial_every", "", "redial_every must be more than 0s")
 	}
@@ -155,6 +164,15 @@ func (d *document) checkLink(c *Config) {
 			c.Reattach.RedialFor, c.Reattach.RedialEvery)
 	}
 	d.names("uplink", len(c.Uplinks), func(i int) string { return c.Uplinks[i].Name })
+	for i, u := range c.Uplinks {
+		d.checkRate(element("uplink", i)+".max_rate", u.MaxRate)
+	}
+}
+
+func (d *document) checkRate(at string, rate Rate) {
+	if rate != 0 && rate < minRate {
+		d.problem(at, "", "max_rate is %v; below %v a block takes so long that the link would seem dead", rate, minRate)
+	}
 }
 
 func (d *document) checkPeers(c *Config) {

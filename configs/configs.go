@@ -80,15 +80,22 @@ type Uplink struct {
 	Name string `toml:"name" json:"name"`
 	// Bind is a local address or the name of an interface. Empty: any.
 	Bind string `toml:"bind,omitempty" json:"bind,omitempty"`
+	// MaxRate is the most that is sent over it a second; 0 is no limit.
+	MaxRate Rate `toml:"max_rate" json:"max_rate"`
+	// Metered: it is used only while no other works.
+	Metered bool `toml:"metered" json:"metered"`
 }
 
 // Link says how a link behaves.
 type Link struct {
 	IdleTimeout Duration `toml:"idle_timeout" json:"idle_timeout"`
 	Keepalive   Duration `toml:"keepalive" json:"keepalive"`
-	// MaxRate is the most that is sent a second. 0, which is "off", is the only
-	// value for now.
+	// MaxRate is the most that a source sends a second, to all peers over all
+	// uplinks; 0 is no limit.
 	MaxRate Rate `toml:"max_rate" json:"max_rate"`
+	// ReturnAfter is how long a better uplink must be good before a source's
+	// link moves back to it.
+	ReturnAfter Duration `toml:"return_after,omitzero" json:"return_after,omitzero"`
 }
 
 // Reattach says how a lost link is dialed again.

@@ -66,9 +66,17 @@ func TestProblems(t *testing.T) {
 		{"target without store", "role = \"target\"\nname = \"a\"\n[[uplink]]\nname = \"u\"\n",
 			"w.toml: a target needs a store\n   write path = \"/srv/wanrep\" under [store]\n" +
 				"w.toml:3: \"uplink\" is for a source, and this appliance is a target\n      3 | [[uplink]]\n          ^^^^^^^^^^"},
-		{"metrics and rate", base + "[metrics]\nlisten = \"127.0.0.1:9743\"\n[link]\nmax_rate = \"200Mbit\"\n",
-			"w.toml:13: metrics are not in this version\n     13 | listen = \"127.0.0.1:9743\"\n          ^^^^^^\n   write listen = \"\"\n" +
-				"w.toml:15: a limit of the rate is not in this version\n     15 | max_rate = \"200Mbit\"\n          ^^^^^^^^\n   write max_rate = \"off\""},
+		{"metrics", base + "[metrics]\nlisten = \"127.0.0.1:9743\"\n",
+			"w.toml:13: metrics are not in this version\n     13 | listen = \"127.0.0.1:9743\"\n          ^^^^^^\n   write listen = \"\""},
+		{"rates", base + "[[uplink]]\nname = \"lte\"\nmax_rate = 5\nmetered = \"yes\"\n[[uplink]]\nname = \"dsl\"\nmax_rate = \"1kbit\"\n[link]\nmax_rate = \"0Mbit\"\nreturn_after = \"0s\"\n",
+			"w.toml:14: max_rate = 5 has no unit\n     14 | max_rate = 5\n          ^^^^^^^^\n   write \"5Mbit\" (bits) or \"5MiB\" (bytes)\n" +
+				"w.toml:15: metered must be true or false, not a string\n     15 | metered = \"yes\"\n          ^^^^^^^\n" +
+				"w.toml:18: max_rate is 1kbit; below 64kbit a block takes so long that the link would seem dead\n     18 | max_rate = \"1kbit\"\n          ^^^^^^^^\n" +
+				"w.toml:20: max_rate: a rate of \"0Mbit\" would stop everything; \"off\" means no limit\n     20 | max_rate = \"0Mbit\"\n          ^^^^^^^^\n" +
+				"w.toml:21: return_after must be more than 0s\n     21 | return_after = \"0s\"\n          ^^^^^^^^^^^^"},
+		{"a source's settings at a target", "role = \"target\"\nname = \"a\"\nstore.path = \"/s\"\n[link]\nmax_rate = \"20Mbit\"\nreturn_after = \"30s\"\n",
+			"w.toml:5: a target sends no data that could be limited\n      5 | max_rate = \"20Mbit\"\n          ^^^^^^^^\n   limit it at the source\n" +
+				"w.toml:6: return_after is for a source, and this appliance is a target\n      6 | return_after = \"30s\"\n          ^^^^^^^^^^^^"},
 		{"same disk twice", strings.Replace(base, "\"web.vhdx\"", "\"./os.vhdx\"", 1),
 			"w.toml:11: ./os.vhdx is the path of disk \"os\" of VM \"sql01\" already\n     11 | disks = [{ name = \"os\", path = \"./os.vhdx\" }]\n                                  ^^^^"},
 		{"reattach and keepalive", base + "[reattach]\nredial_every = \"0s\"\nredial_for = \"-5s\"\n[link]\nkeepalive = \"60s\"\n",
