@@ -63,6 +63,8 @@ func openSource(cfg *configs.Config, log *slog.Logger, sockets func(quicx.Uplink
 		TicketDir:   filepath.Join(cfg.StateDir, ticketDir),
 		IdleTimeout: time.Duration(cfg.Link.IdleTimeout),
 		KeepAlive:   time.Duration(cfg.Link.Keepalive),
+		ReturnAfter: time.Duration(cfg.Link.ReturnAfter),
+		MaxRate:     int64(cfg.Link.MaxRate),
 		OnEvent:     tellEvents(s.board),
 		Log:         log,
 		Sockets:     sockets,
@@ -79,6 +81,7 @@ func openSource(cfg *configs.Config, log *slog.Logger, sockets func(quicx.Uplink
 	if err != nil {
 		return nil, err
 	}
+	s.board.SetMaxRate(int64(cfg.Link.MaxRate))
 	for _, p := range cfg.Peers {
 		s.board.Link(p.Name, func(*progress.Link) {})
 	}
@@ -122,7 +125,7 @@ func loadIdentity(cfg *configs.Config) (*quicx.Identity, error) {
 func uplinksOf(cfg *configs.Config) []quicx.Uplink {
 	var uplinks []quicx.Uplink
 	for _, u := range cfg.Uplinks {
-		uplinks = append(uplinks, quicx.Uplink{Name: u.Name, Bind: u.Bind})
+		uplinks = append(uplinks, quicx.Uplink{Name: u.Name, Bind: u.Bind, MaxRate: int64(u.MaxRate), Metered: u.Metered})
 	}
 	return uplinks
 }
