@@ -43,12 +43,11 @@ func begin(t *testing.T, s *resume.Store, disks ...snapshot) *resume.Part {
 	return part
 }
 
-// commit commits a point of one disk, of which all is sent.
+// commit commits a point of one disk.
 func commit(t *testing.T, s *resume.Store, disk snapshot) resume.Manifest {
 	t.Helper()
 	part := begin(t, s, disk)
-	must(t, part.Disks()[0].Write(0, disk.content))
-	must(t, part.Disks()[0].Finish(disk.root))
+	must(t, sendAll(part.Disks()[0], disk))
 	m, err := part.Commit()
 	must(t, err)
 	return m

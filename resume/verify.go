@@ -25,14 +25,23 @@ const (
 	whatRead    = "content can't be read: "
 	whatDigests = "digests file: "
 	whatBase    = ", in what base point %s has"
+	// whatManifest begins what is wrong with a manifest.
+	whatManifest = "manifest: "
 )
 
 // Verify reads all of a committed point again, compares the digest of each block
 // with the digests file and the digests file with the root in the manifest, and
-// calls report for each extent that is wrong, in the order of the disks and of
-// their content. It returns an error if it could not go through: ctx's, or one
-// that says why the manifest can't be had.
+// the manifest with its signature. It calls report for each extent that is wrong,
+// in the order of the disks and of their content. It returns an error if it could
+// not go through: ctx's, or one that says why the manifest can't be had. What only
+// the VM's points together tell is VerifyChain's.
 func Verify(ctx context.Context, s *Store, p Point, report func(VerifyProblem)) error {
+	return VerifySome(ctx, s, p, VerifyOptions{}, report)
+}
+
+// VerifySome is Verify for the part of a point that the options name, at the rate
+// that they allow. The digests files are read whole all the same.
+func VerifySome(ctx context.Context, s *Store, p Point, o VerifyOptions, report func(VerifyProblem)) error {
 	m, err := s.Manifest(p)
 	if isDamaged(err) {
 		report(VerifyProblem{Point: p.Point, What: err.Error()})
@@ -41,13 +50,23 @@ func Verify(ctx context.Context, s *Store, p Point, report func(VerifyProblem)) 
 	if err != nil {
 		return err
 	}
+	if err := m.checkSignature(); err != nil {
+		report(VerifyProblem{Point: p.Point, What: whatManifest + err.Error()})
+	}
 	vm, err := vmDir(m.Source, m.VM)
 	if err != nil {
 		return err
 	}
-	chains := s.chains(vm)
+	chains, pace := s.chains(vm), &pacer{rate: o.MaxRate}
 	for _, d := range m.Disks {
-		v := &verifier{store: s, chains: chains, dir: path.Join(vm, pointsName, m.Point), disk: d, report: report, problem: VerifyProblem{Point: m.Point, Disk: d.Name}}
+		if o.Disk != "" && o.Disk != d.Name {
+			continue
+		}
+		v := &verifier{
+			store: s, chains: chains, dir: path.Join(vm, pointsName, m.Point), disk: d, pace: pace,
+			only: o.within(d.VirtualSize), sample: o.sampler(m.Point, d.Name),
+			report: report, problem: VerifyProblem{Point: m.Point, Disk: d.Name},
+		}
 		if err := v.run(ctx); err != nil {
 			return err
 		}
@@ -61,18 +80,21 @@ type verifier struct {
 	chains *chains
 	dir    string
 	disk   ManifestDisk
+	only   diskio.Extent // what to read
+	sample sampler
+	pace   *pacer
 	report func(VerifyProblem)
 
 	problem VerifyProblem // being extended; reported when its extent ends
 	content Content
 	data    diskio.Extent // the next extent of the content that is stored
-	tree    *digest.Tree  // of the content
+	tree    *digest.Tree  // of the content, if all of it is read
 	unread  bool          // some block could not be read
 }
 
 // run compares the disk's content with its digests, in ascending order and with
 // little memory. If the digests can't be trusted, it compares the content with the
-// root instead.
+// root instead, which takes all of it.
 func (v *verifier) run(ctx context.Context) error {
 	whole := diskio.Extent{Length: v.disk.VirtualSize}
 	content, err := v.store.cfg.Format.Open(v.store.fsys, path.Join(v.dir, v.disk.File))
@@ -88,16 +110,21 @@ func (v *verifier) run(ctx context.Context) error {
 		return nil
 	}
 	v.content, v.tree = content, digest.NewTree(0)
-	trusted := v.checkDigests()
+	trusted, all := v.checkDigests(), v.only == whole && v.sample.all
+	if !trusted && !all {
+		return nil
+	}
 	if err := v.compare(ctx, trusted); err != nil {
 		return err
 	}
-	root, err := v.tree.Root(v.disk.VirtualSize)
-	if err != nil {
-		return err
-	}
-	if !trusted && !v.unread && root != v.disk.Root {
-		v.tell(whole, "content differs from the root in the manifest")
+	if !trusted && !v.unread {
+		root, err := v.tree.Root(v.disk.VirtualSize)
+		if err != nil {
+			return err
+		}
+		if root != v.disk.Root {
+			v.tell(whole, "content differs from the root in the manifest")
+		}
 	}
 	v.flush()
 	return nil
@@ -105,7 +132,7 @@ func (v *verifier) run(ctx context.Context) error {
 
 // checkDigests compares the digests file with the root in the manifest.
 func (v *verifier) checkDigests() bool {
-	err := v.withDigests(func(m *digestsMerge) error {
+	err := v.withDigests(0, func(m *digestsMerge) error {
 		t := digest.NewTree(0)
 		if err := m.extend(t, digest.Blocks(v.disk.VirtualSize)); err != nil {
 			return err
@@ -127,12 +154,13 @@ func (v *verifier) checkDigests() bool {
 	return err == nil
 }
 
-func (v *verifier) withDigests(use func(*digestsMerge) error) error {
+// withDigests lets use read the digests from a block on.
+func (v *verifier) withDigests(from int64, use func(*digestsMerge) error) error {
 	l, err := v.chains.layer(v.problem.Point, v.disk.Name)
 	if err != nil {
 		return err
 	}
-	m, err := mergeDigests(v.store.fsys, l, 0)
+	m, err := mergeDigests(v.store.fsys, l, from)
 	if err != nil {
 		return err
 	}
@@ -146,16 +174,18 @@ func (v *verifier) compare(ctx context.Context, trusted bool) error {
 	if !trusted {
 		return v.walk(ctx, func() (int64, digest.Sum, string, error) { return 0, digest.Sum{}, "", io.EOF }, false)
 	}
-	return v.withDigests(func(m *digestsMerge) error { return v.walk(ctx, m.read, true) })
+	from := v.only.Start / diskio.BlockBytes
+	return v.withDigests(from, func(m *digestsMerge) error { return v.walk(ctx, m.read, true) })
 }
 
 // walk merges two ascending lists of blocks: those of the records and those that
-// are stored. A block in neither is zeros in both.
+// are stored. A block in neither is zeros in both. It reads those of them that are
+// to be read.
 func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, string, error), judge bool) error {
-	blocks := digest.Blocks(v.disk.VirtualSize)
+	blocks := digest.Blocks(v.only.End())
 	buf := make([]byte, diskio.BlockBytes)
 	index, want, point, err := next()
-	for at := int64(0); ; at++ {
+	for at := v.only.Start / diskio.BlockBytes; ; at++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -176,6 +206,12 @@ func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, str
 		if at == recorded {
 			expected, from = want, point
 			index, want, point, err = next()
+		}
+		if !v.sample.has(at) {
+			continue
+		}
+		if err := v.pace.wait(ctx, diskio.BlockBytes); err != nil {
+			return err
 		}
 		v.block(at, buf, expected, from, judge)
 	}
