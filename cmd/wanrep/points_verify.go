@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"wanrep/configs"
 	"wanrep/diskio"
 	"wanrep/resume"
 )
@@ -16,10 +20,15 @@ const verifySchema = "wanrep.verify/1"
 
 // A verifyDocument says which points are what was committed.
 type verifyDocument struct {
-	Schema string          `json:"schema"`
-	Points []verifiedPoint `json:"points"`
-	Error  *string         `json:"error"` // why it ended early, or that there are problems
-	Hint   string          `json:"hint"`
+	Schema string `json:"schema"`
+	// Sample is the share of the content that was read, and Seed what chose it.
+	Sample   float64         `json:"sample"`
+	Seed     uint64          `json:"seed"`
+	Points   []verifiedPoint `json:"points"`
+	Signers  []pointsSigner  `json:"signers"`
+	Compared *string         `json:"compared_with"` // "pin", "identity", or null
+	Error    *string         `json:"error"`         // why it ended early, or that there are problems
+	Hint     string          `json:"hint"`
 }
 
 type verifiedPoint struct {
@@ -27,6 +36,7 @@ type verifiedPoint struct {
 	VM       string          `json:"vm"`
 	Point    string          `json:"point"`
 	OK       bool            `json:"ok"`
+	SignedBy *string         `json:"signed_by"` // a pin; null if it is not signed, or can't be read
 	Problems []verifyProblem `json:"problems"`
 }
 
@@ -37,46 +47,130 @@ type verifyProblem struct {
 	What   string `json:"what"`
 }
 
+// verifyFlags say what to verify, and against what.
+type verifyFlags struct {
+	pointsFlags
+	pointQuery
+	offline bool
+	pins    []string
+	sample  share
+	points  int
+	seed    uint64
+	rate    configs.Rate
+	json    bool
+}
+
 func newPointsVerifyCommand() *cobra.Command {
-	var f pointsFlags
-	var q pointQuery
-	var asJSON bool
+	f := verifyFlags{sample: 1}
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Read restore points again and compare them with their digests",
+		Short: "Prove that restore points are what was committed",
 		Long: `Read restore points again, all of them or those that the flags name, and compare
-their content with the digests and the roots of their manifests. The exit code is
-1 if anything differs, and every extent that does is listed.`,
+their content with the digests, the digests with the roots in their manifests, and
+the manifests with their signatures and with each other. The exit code is 1 if
+anything differs, and every extent that does is listed.
+
+The signatures must be by the keys that --pin names; without it, by the identity
+of the target whose config it is; and without that, all by one key. With --offline
+nothing but the store is needed, so that a copy of it can be proved anywhere. What
+a store can't tell by itself is whether its newest points are missing.`,
 		Example: `  wanrep points verify --store /srv/wanrep
-  wanrep points verify --vm sql01 --point latest --json`,
+  wanrep points verify --vm sql01 --point latest --json
+  wanrep points verify --sample 5% --max-rate 50MiB/s
+  wanrep points verify --offline --store /mnt/copy --pin sha256:...`,
 		Args:        cobra.NoArgs,
 		Annotations: withSchema(verifySchema),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := f.openStore()
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			points, err := store.List()
-			if err != nil {
-				return err
-			}
-			// A store without any point has none that differs.
-			found, err := q.find(points, false)
-			if err != nil && q != (pointQuery{}) {
-				return err
-			}
-			doc, err := verifyPoints(cmd, store, found, !asJSON)
-			if !asJSON {
-				return err
-			}
-			return printVerifyDocument(cmd, doc, err)
-		},
+		RunE:        func(cmd *cobra.Command, args []string) error { return f.run(cmd) },
 	}
-	f.add(cmd)
-	q.add(cmd)
-	addJSONFlag(cmd, &asJSON)
+	f.pointsFlags.add(cmd)
+	f.pointQuery.add(cmd)
+	cmd.Flags().BoolVar(&f.offline, "offline", false, "need nothing but the store, which --store names")
+	cmd.Flags().StringArrayVar(&f.pins, "pin", nil, "`pin` of the target that must have signed; may be repeated")
+	cmd.Flags().Var(&f.sample, "sample", "read only this share of the blocks, \"5%\"")
+	cmd.Flags().IntVar(&f.points, "points", 0, "read only so many of the points (default: all)")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that chooses blocks and points; 0, 1, 2 … come to all of them (default: at random)")
+	cmd.Flags().TextVar(&f.rate, "max-rate", configs.Rate(0), "read no faster than this `rate`, \"50MiB/s\"")
+	addJSONFlag(cmd, &f.json)
 	return cmd
+}
+
+// A share is a part of all, written in percent.
+type share float64
+
+func (s *share) String() string { return strconv.FormatFloat(float64(*s)*100, 'f', -1, 64) + "%" }
+
+func (s *share) Type() string { return "percentage" }
+
+// Set reads "5%".
+func (s *share) Set(text string) error {
+	number, percent := strings.CutSuffix(text, "%")
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || !percent || !(n > 0 && n <= 100) {
+		return fmt.Errorf("%q is not a share; write it as in \"5%%\"", text)
+	}
+	*s = share(n / 100)
+	return nil
+}
+
+func (f *verifyFlags) run(cmd *cobra.Command) error {
+	if f.offline && f.store == "" {
+		return fail(exitUsage, "--store names the directory of the store, or of a copy", "--offline needs --store")
+	}
+	if f.points < 0 {
+		return fail(exitUsage, "", "--points %d is not a number of points", f.points)
+	}
+	if !cmd.Flags().Changed("seed") {
+		f.seed = rand.Uint64()
+	}
+	trust, err := f.trust()
+	if err != nil {
+		return err
+	}
+	store, err := f.openStore()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	points, err := store.List()
+	if err != nil {
+		return err
+	}
+	// A store without any point has none that differs.
+	found, err := f.find(points, false)
+	if err != nil && f.pointQuery != (pointQuery{}) {
+		return err
+	}
+	v := &verification{flags: f, store: store, trust: trust, out: io.Discard,
+		doc: verifyDocument{Schema: verifySchema, Sample: float64(f.sample), Seed: f.seed, Points: []verifiedPoint{}}}
+	if !f.json {
+		v.out = cmd.OutOrStdout()
+	}
+	err = v.verify(cmd, found)
+	v.doc.Signers, v.doc.Compared = trust.signers(), orNull(trust.compared)
+	if f.json {
+		return printVerifyDocument(cmd, v.doc, err)
+	}
+	if v.through {
+		err = errors.Join(v.printEnd(), err)
+	}
+	return err
+}
+
+// printEnd says how much was read if it was not all, and who signed.
+func (v *verification) printEnd() error {
+	if v.flags.sample < 1 || v.flags.points > 0 {
+		if _, err := fmt.Fprintf(v.out, "read %s of the content, seed %d\n", &v.flags.sample, v.flags.seed); err != nil {
+			return err
+		}
+	}
+	return v.trust.print(v.out)
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }
 
 // printVerifyDocument prints what was found, and why it ended if it did.
@@ -92,41 +186,75 @@ func printVerifyDocument(cmd *cobra.Command, doc verifyDocument, ended error) er
 	return documented(code, errors.New(text))
 }
 
-// verifyPoints verifies one point after the other, and tells of each as it goes
-// if aloud. The error says that it ended early or that some differ.
-func verifyPoints(cmd *cobra.Command, store *resume.Store, points []resume.Point, aloud bool) (verifyDocument, error) {
-	out := cmd.OutOrStdout()
-	doc := verifyDocument{Schema: verifySchema, Points: []verifiedPoint{}}
-	bad := 0
-	if len(points) == 0 && aloud {
-		fmt.Fprintln(out, "no restore points")
+// A verification is one run of the command.
+type verification struct {
+	flags *verifyFlags
+	store *resume.Store
+	trust *trust
+	out   io.Writer
+	doc   verifyDocument
+	// through tells that all points that are meant were verified.
+	through bool
+}
+
+// reads reports whether the content of the i-th of n points is read. Consecutive
+// seeds come to all of them.
+func (f *verifyFlags) reads(i, n int) bool {
+	if f.points == 0 || f.points >= n {
+		return true
 	}
-	for _, p := range points {
-		v := verifiedPoint{Source: p.Source, VM: p.VM, Point: p.Point, Problems: []verifyProblem{}}
-		err := resume.Verify(cmd.Context(), store, p, func(w resume.VerifyProblem) {
-			v.Problems = append(v.Problems, verifyProblem{w.Disk, w.Extent.Start, w.Extent.Length, w.What})
-		})
-		switch {
-		case cmd.Context().Err() != nil:
-			return doc, cmd.Context().Err()
-		case err != nil:
-			v.Problems = append(v.Problems, verifyProblem{What: err.Error()})
+	first := f.seed % uint64(n) * uint64(f.points) % uint64(n)
+	return (uint64(i)+uint64(n)-first)%uint64(n) < uint64(f.points)
+}
+
+// verify checks the manifests of all VMs that are meant, and then reads one point
+// after the other, and tells of each as it goes. The error says that it ended early
+// or that some differ.
+func (v *verification) verify(cmd *cobra.Command, points []resume.Point) error {
+	if len(points) == 0 {
+		fmt.Fprintln(v.out, "no restore points")
+		return nil
+	}
+	chains, err := v.trust.verifyChains(v.store, points)
+	if err != nil {
+		return err
+	}
+	options := resume.VerifyOptions{Sample: float64(v.flags.sample), Seed: v.flags.seed, MaxRate: int64(v.flags.rate)}
+	bad := 0
+	for i, p := range points {
+		done := verifiedPoint{Source: p.Source, VM: p.VM, Point: p.Point, Problems: []verifyProblem{}}
+		report := func(w resume.VerifyProblem) {
+			done.Problems = append(done.Problems, verifyProblem{w.Disk, w.Extent.Start, w.Extent.Length, w.What})
 		}
-		v.OK = len(v.Problems) == 0
-		doc.Points = append(doc.Points, v)
-		if !v.OK {
+		for _, w := range chains[pointKey{p.Source, p.VM, p.Point}] {
+			report(w)
+		}
+		if v.flags.reads(i, len(points)) {
+			err := resume.VerifySome(cmd.Context(), v.store, p, options, report)
+			switch {
+			case cmd.Context().Err() != nil:
+				return cmd.Context().Err()
+			case err != nil:
+				done.Problems = append(done.Problems, verifyProblem{What: err.Error()})
+			}
+		} else if len(done.Problems) == 0 {
+			continue
+		}
+		done.OK = len(done.Problems) == 0
+		done.SignedBy = v.trust.signer(v.store, p)
+		v.doc.Points = append(v.doc.Points, done)
+		if !done.OK {
 			bad++
 		}
-		if aloud {
-			if err := printVerified(out, v); err != nil {
-				return doc, err
-			}
+		if err := printVerified(v.out, done); err != nil {
+			return err
 		}
 	}
+	v.through = true
 	if bad > 0 {
-		return doc, fmt.Errorf("%d of %d restore points differ from what was committed", bad, len(points))
+		return fmt.Errorf("%d of %d restore points differ from what was committed", bad, len(v.doc.Points))
 	}
-	return doc, nil
+	return nil
 }
 
 func printVerified(out io.Writer, v verifiedPoint) error {

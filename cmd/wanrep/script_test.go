@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"wanrep/diskio/durable"
 	"wanrep/diskio/image"
 	"wanrep/diskio/raw"
+	"wanrep/quicx"
 	"wanrep/resume"
 	"wanrep/resume/vhdxstore"
 )
@@ -63,14 +65,21 @@ func scriptRawDisk(ts *testscript.TestScript, _ bool, args []string) {
 
 // store DIR [DISK…] makes a store. With disks it has a committed point of VM
 // sql01 of source branch, whose disks have the content of those raw files, and a
-// part of a second point that has received half of the first disk.
+// part of a second point that has received half of the first disk. $PIN becomes the
+// pin of the target that signed.
 func scriptStore(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o700))
 	fsys, err := durable.OS(dir)
 	ts.Check(err)
 	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
-	store, err := resume.Open(fsys, resume.Config{Format: vhdxstore.Format{}, Software: "wanrep test", Now: func() time.Time { return at }})
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	pin, err := quicx.PinOf(key.Public().(ed25519.PublicKey))
+	ts.Check(err)
+	ts.Setenv("PIN", pin.String())
+	store, err := resume.Open(fsys, resume.Config{
+		Format: vhdxstore.Format{}, Software: "wanrep test", Signer: key, Now: func() time.Time { return at },
+	})
 	ts.Check(err)
 	defer store.Close()
 	if len(args) == 1 {
