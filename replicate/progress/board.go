@@ -36,6 +36,7 @@ type Board struct {
 	last   map[diskKey]counters
 	meter  meter
 	told   told
+	record recorder
 }
 
 // told is what the target said of itself, and when.
@@ -116,6 +117,7 @@ func (b *Board) copy() Status {
 	s.Jobs = slices.Clone(s.Jobs)
 	s.Events = b.events.Recent()
 	s.Samples = slices.Clone(s.Samples)
+	s.History = b.record.copy()
 	s.VMs = slices.Clone(s.VMs)
 	for i := range s.VMs {
 		s.VMs[i].Disks = slices.Clone(s.VMs[i].Disks)
@@ -271,6 +273,7 @@ func (b *Board) measure() {
 		}
 	}
 	b.status.Samples = appendLimited(b.status.Samples, second, maxSamples)
+	b.record.add(second, underWay(b.status.VMs), time.Now().UTC())
 	b.meter.measure()
 	defer b.publish()
 	if b.status.Role == "target" {

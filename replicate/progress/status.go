@@ -25,6 +25,7 @@ type Status struct {
 	Events  []Event   `json:"events"`
 	// Samples are the rates of the last five minutes, oldest first.
 	Samples  []Sample `json:"samples"`
+	History  History  `json:"history"`
 	Pipeline Pipeline `json:"pipeline"`
 	// Pause holds every job of a source.
 	Pause
