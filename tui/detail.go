@@ -37,7 +37,7 @@ func (m model) drawDetail(c *canvas, r rect) {
 		facts = m.diskFacts(c, *row.disk)
 	}
 	y := drawFacts(c, rect{in.x + 2, in.y, in.w - 4, in.h}, facts)
-	if row.disk == nil && in.y+in.h-y > 3 {
+	if row.disk == nil && len(row.vm.Disks) > 0 && in.y+in.h-y > 3 {
 		m.drawDiskTable(c, rect{in.x + 2, y + 1, in.w - 4, in.y + in.h - y - 1}, row.vm)
 	}
 }
@@ -67,12 +67,14 @@ func drawFacts(c *canvas, r rect, facts []fact) int {
 func (m model) vmFacts(c *canvas, vm progress.VM) []fact {
 	now := m.now()
 	sign, t := c.state(vm.State)
-	newest := fact{"newest point", "none", of(bad, bold)}
+	newest := fact{"newest point", "none", lagInk(vm, now)}
 	if !vm.Newest.IsZero() {
-		newest = fact{"newest point", age(vm.Newest, now) + " old, taken " + stamp(vm.Newest), of(plain, bold)}
+		newest.value = age(vm.Newest, now) + " old, taken " + stamp(vm.Newest)
 	}
 	facts := []fact{
 		newest,
+		rpoFact(c, vm, now),
+		{"damaged", vm.Damage, of(bad, bold)},
 		{"points", fmt.Sprint(vm.Points), of(plain)},
 		{"state", stateSince(sign, vm.State, vm.Since, now), of(t, bold)},
 		{"because", vm.Because, of(plain)},
@@ -88,6 +90,7 @@ func (m model) vmFacts(c *canvas, vm progress.VM) []fact {
 		state += fmt.Sprintf(", try %d", j.Try)
 	}
 	facts = append(facts,
+		fact{"paused", joined(held(m.status.Pause, now), held(j.Pause, now)), of(warn, bold)},
 		fact{"job", j.Job + " to " + j.Peer + ", " + j.Schedule + ": " + state, of(plain)},
 		fact{"job because", j.Because, of(plain)})
 	if !j.Next.IsZero() {
@@ -97,6 +100,21 @@ func (m model) vmFacts(c *canvas, vm progress.VM) []fact {
 		facts = append(facts, fact{"last run", Ago(j.LastRun, now) + ", " + j.Outcome, of(plain)})
 	}
 	return facts
+}
+
+// rpoFact says how a VM's lag stands against its RPO.
+func rpoFact(c *canvas, vm progress.VM, now time.Time) fact {
+	switch text := allowed(vm.RPO); {
+	case text == "":
+		return fact{}
+	case !late(vm, now):
+		return fact{"RPO", text + ", kept", of(plain)}
+	case vm.Newest.IsZero():
+		return fact{"RPO", c.glyphs.alarm + " " + text + ", and there is no point", of(bad, bold)}
+	default:
+		over := now.Sub(vm.Newest) - toDuration(vm.RPO)
+		return fact{"RPO", c.glyphs.alarm + " " + text + ", over it by " + Duration(over), of(bad, bold)}
+	}
 }
 
 func (m model) diskFacts(c *canvas, d progress.Disk) []fact {

@@ -14,8 +14,9 @@ var spans = []struct {
 	label   string
 }{{60, "1 min ago"}, {120, "2 min ago"}, {300, "5 min ago"}}
 
-// drawGraph draws the rates of the last minutes: what is on the wire as a solid
-// area, what it carries of the disks shaded above.
+// drawGraph draws the rates of the last minutes, or of the whole run: what is on
+// the wire as a solid area, what it carries of the disks shaded above. Its lower
+// edge tells what keeps them from being higher.
 func (m model) drawGraph(c *canvas, r rect) {
 	samples := m.status.Samples
 	title := "throughput"
@@ -26,22 +27,22 @@ func (m model) drawGraph(c *canvas, r rect) {
 			title = long
 		}
 	}
-	in := c.box(r, title, nil, m.focus == paneGraph)
+	in := c.box(r, title, limitedBy(m.status), m.focus == paneGraph)
 	if in.h < 2 || in.w < 24 {
 		return
 	}
 	const axis = 8
 	area := rect{in.x + axis + 1, in.y, in.w - axis - 2, in.h - 1}
-	reach := spans[0]
-	for _, longer := range spans[1:] {
-		if int64(len(samples)) > reach.seconds {
-			reach = longer
-		}
-	}
-	columns := buckets(samples, m.status.Time.Unix(), reach.seconds, area.w)
+	columns, reach := m.reach(area.w)
 	top := 0.0
 	for _, s := range columns {
 		top = max(top, positive(s.Wire), positive(s.Data))
+	}
+	if top == 0 {
+		c.put(area.x, area.y+area.h/2, area.w, "nothing was sent", of(faint))
+		c.put(area.x, area.y+area.h, area.w, reach, of(faint))
+		c.right(area.x, area.y+area.h, area.w, "now", of(faint))
+		return
 	}
 	top = roundUp(top)
 	c.right(in.x, area.y, axis, axisLabel(top), of(faint))
@@ -52,16 +53,58 @@ func (m model) drawGraph(c *canvas, r rect) {
 	for i, s := range columns {
 		drawColumn(c, area.x+area.w-len(columns)+i, area.y, area.h, positive(s.Wire)/top, positive(s.Data)/top)
 	}
-	c.put(area.x, area.y+area.h, area.w, reach.label, of(faint))
+	c.put(area.x, area.y+area.h, area.w, reach, of(faint))
 	shade := c.glyphs.shade
 	if c.colored() {
 		shade = c.glyphs.levels[len(c.glyphs.levels)-1]
 	}
 	legend := []span{{c.glyphs.levels[len(c.glyphs.levels)-1], of(moving)}, {" wire  ", of(faint)}, {shade, of(over)}, {" disk", of(faint)}}
-	if area.w >= 44 {
+	if area.w >= 44 && width(reach)+2 < area.w/2-9 {
 		c.line(area.x+area.w/2-9, area.y+area.h, 20, legend...)
 	}
 	c.right(area.x, area.y+area.h, area.w, "now", of(faint))
+}
+
+// reach returns the rates to draw in at most w columns, and how far back they go.
+func (m model) reach(w int) (columns []progress.Sample, label string) {
+	if m.wholeRun {
+		h := m.status.History
+		if h.Begun.IsZero() {
+			return nil, "no run yet"
+		}
+		return stretch(h.Samples, w), "whole run, began " + Ago(h.Begun, m.status.Time)
+	}
+	samples, span := m.status.Samples, spans[0]
+	for _, longer := range spans[1:] {
+		if int64(len(samples)) > span.seconds {
+			span = longer
+		}
+	}
+	return buckets(samples, m.status.Time.Unix(), span.seconds, w), span.label
+}
+
+// stretch fits samples into w columns: means where there are more, and each over
+// several columns where there are fewer.
+func stretch(samples []progress.Sample, w int) []progress.Sample {
+	if w <= 0 || len(samples) == 0 {
+		return nil
+	}
+	out := make([]progress.Sample, w)
+	for i := range out {
+		from := i * len(samples) / w
+		out[i] = mean(samples[from:max((i+1)*len(samples)/w, from+1)])
+	}
+	return out
+}
+
+// mean averages samples; what is no number in them is 0.
+func mean(samples []progress.Sample) (m progress.Sample) {
+	for i, s := range samples {
+		n := float64(i + 1)
+		m.Wire += (positive(s.Wire) - m.Wire) / n
+		m.Data += (positive(s.Data) - m.Data) / n
+	}
+	return m
 }
 
 // buckets averages samples, one a second and the newest at the second now, to at
@@ -80,13 +123,7 @@ func buckets(samples []progress.Sample, now, seconds int64, w int) []progress.Sa
 		if to <= oldest {
 			continue
 		}
-		var mean progress.Sample
-		for second := from; second < to; second++ {
-			s, n := samples[second-oldest], float64(second-from+1)
-			mean.Wire += (positive(s.Wire) - mean.Wire) / n
-			mean.Data += (positive(s.Data) - mean.Data) / n
-		}
-		out = append(out, mean)
+		out = append(out, mean(samples[from-oldest:to-oldest]))
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -67,5 +68,28 @@ func TestRoundUp(t *testing.T) {
 		if got := roundUp(v); got != want {
 			t.Errorf("roundUp(%g) = %g, want %g", v, got, want)
 		}
+	}
+}
+
+// A whole run fills the graph however short or long it was, and no number in it
+// is lost or made up.
+func TestStretch(t *testing.T) {
+	samples := []progress.Sample{{Wire: 1, Data: 2}, {Wire: 3, Data: 4}, {Wire: 5, Data: math.NaN()}}
+	for w, want := range map[int][]float64{
+		0: nil, 1: {3}, 2: {1, 4}, 3: {1, 3, 5}, 6: {1, 1, 3, 3, 5, 5},
+	} {
+		var got []float64
+		for _, s := range stretch(samples, w) {
+			got = append(got, s.Wire)
+			if !(s.Data >= 0) {
+				t.Errorf("%d columns: data %v", w, s.Data)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d columns: got %v, want %v", w, got, want)
+		}
+	}
+	if got := stretch(nil, 10); got != nil {
+		t.Errorf("no samples make %v", got)
 	}
 }

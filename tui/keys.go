@@ -40,14 +40,17 @@ func commands() []command {
 		bind("last line", "", always(func(m model) model { return m.move(farRows) }), "G, end", "G", "end"),
 		bind("next pane", "pane", always(func(m model) model { return m.turn(1) }), "tab", "tab"),
 		bind("previous pane", "", always(func(m model) model { return m.turn(-1) }), "shift+tab", "shift+tab"),
-		bind("go to a pane", "", nil, "1 to 5", "1", "2", "3", "4", "5"),
+		bind("go to a pane", "", nil, "1 to 6", "1", "2", "3", "4", "5", "6"),
 		bind("show in full", "detail", always(model.enter), "enter", "enter"),
 		bind("back, or clear", "", always(model.back), "esc", "esc"),
 		bind("fold a VM", "", always(model.fold), "space", " "),
 		bind("filter, ! is not", "filter", always(startFilter), "/", "/"),
 		bind("next order", "sort", always(nextOrder), "s", "s"),
 		bind("reverse order", "", always(reverseOrder), "S", "S"),
-		bind("freeze, or go on", "freeze", always(freeze), "f", "f"),
+		bind("restore points", "points", listPoints, "r", "r"),
+		bind("5 min or whole run", "time", always(func(m model) model { m.wholeRun = !m.wholeRun; return m }), "t", "t"),
+		bind("freeze, or go on", "freeze", always(freeze), "f, z", "f", "z"),
+		bind("copy the row, JSON", "copy", copyRow, "y", "y"),
 		bind("this help", "help", always(func(m model) model { m.helping = !m.helping; return m }), "?", "?"),
 		bind("quit this UI", "quit", quit, "q, ctrl+c", "q", "ctrl+c"),
 	}
@@ -103,8 +106,12 @@ func (m model) typed(msg tea.KeyMsg) model {
 	return m
 }
 
-// move moves the selection, or the events where these are in focus.
+// move moves the selection, among the points where these are shown, or the events
+// where these are in focus.
 func (m model) move(by int) model {
+	if m.points.open {
+		return m.movePoint(by)
+	}
 	if m.focus == paneEvents {
 		m.scroll = max(0, min(m.scroll+by, len(m.status.Events)-1))
 		return m
@@ -122,6 +129,7 @@ func (m model) move(by int) model {
 
 // turn moves the focus by so many panes.
 func (m model) turn(by int) model {
+	m.points.open = false
 	p := m.panes()
 	m.focus = p[(slices.Index(p, m.focus)+by+len(p))%len(p)]
 	return m
@@ -129,6 +137,7 @@ func (m model) turn(by int) model {
 
 // goTo moves the focus to the pane with a number.
 func (m model) goTo(number string) model {
+	m.points.open = false
 	p := m.panes()
 	if n, err := strconv.Atoi(number); err == nil && n >= 1 && n <= len(p) {
 		m.focus = p[n-1]
@@ -137,6 +146,9 @@ func (m model) goTo(number string) model {
 }
 
 func (m model) enter() model {
+	if m.points.open {
+		return m
+	}
 	m.zoomed = true
 	if rows := m.rows(); m.focus == paneVMs && len(rows) > 0 {
 		m.choice = rows[m.selection(rows)].key()
@@ -144,11 +156,14 @@ func (m model) enter() model {
 	return m
 }
 
-// back undoes one thing: an error shown, then the detail, then the filter.
+// back undoes one thing: an error shown, then the points or the detail, then the
+// filter.
 func (m model) back() model {
 	switch {
 	case m.toast.text != "":
 		m.toast = toast{}
+	case m.points.open:
+		m.points.open = false
 	case m.zoomed:
 		m.zoomed = false
 	default:
@@ -171,7 +186,7 @@ func (m model) fold() model {
 }
 
 func startFilter(m model) model {
-	m.typing, m.focus, m.zoomed = true, paneVMs, false
+	m.typing, m.focus, m.zoomed, m.points.open = true, paneVMs, false, false
 	return m
 }
 

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -54,6 +55,15 @@ func quits(cmd tea.Cmd) bool {
 	return ok
 }
 
+// copies reports whether cmd puts the selected VM onto the clipboard.
+func copies(m model, cmd tea.Cmd) bool {
+	if cmd == nil {
+		return false
+	}
+	done, ok := cmd().(copied)
+	return ok && done.err == nil && strings.Contains(m.clipboard.(*bytes.Buffer).String(), "\x1b]52;c;")
+}
+
 // Each key of the help does what the help says. The list must name every key
 // that the UI has.
 func TestKeys(t *testing.T) {
@@ -70,15 +80,18 @@ func TestKeys(t *testing.T) {
 		{"g, home", []string{"G"}, []string{"g", "home"}, func(m model, _ tea.Cmd) bool { return chosen(m) == "web03" }},
 		{"G, end", nil, []string{"G", "end"}, func(m model, _ tea.Cmd) bool { return chosen(m) == "dc01" }},
 		{"tab", nil, []string{"tab"}, func(m model, _ tea.Cmd) bool { return m.focus == paneLink }},
-		{"shift+tab", nil, []string{"shift+tab"}, func(m model, _ tea.Cmd) bool { return m.focus == paneEvents }},
-		{"1 to 5", nil, []string{"3"}, func(m model, _ tea.Cmd) bool { return m.focus == paneGraph }},
+		{"shift+tab", nil, []string{"shift+tab"}, func(m model, _ tea.Cmd) bool { return m.focus == panePipeline }},
+		{"1 to 6", nil, []string{"3"}, func(m model, _ tea.Cmd) bool { return m.focus == paneGraph }},
 		{"enter", nil, []string{"enter"}, func(m model, _ tea.Cmd) bool { return m.zoomed && strings.Contains(render(m), "taken 2026-11-23") }},
 		{"esc", []string{"enter"}, []string{"esc"}, func(m model, _ tea.Cmd) bool { return !m.zoomed }},
 		{"space", nil, []string{" "}, func(m model, _ tea.Cmd) bool { return len(m.rows()) == 8 && chosen(m) == "web03" }},
 		{"/", nil, []string{"/"}, func(m model, _ tea.Cmd) bool { return m.typing }},
 		{"s", nil, []string{"s"}, func(m model, _ tea.Cmd) bool { return m.order == byAge }},
 		{"S", nil, []string{"S"}, func(m model, _ tea.Cmd) bool { return m.rows()[0].vm.VM == "dc01" }},
-		{"f", nil, []string{"f"}, func(m model, _ tea.Cmd) bool { return m.frozen }},
+		{"r", nil, []string{"r"}, func(m model, _ tea.Cmd) bool { return m.points.open }},
+		{"t", nil, []string{"t"}, func(m model, _ tea.Cmd) bool { return m.wholeRun }},
+		{"y", nil, []string{"y"}, copies},
+		{"f, z", nil, []string{"f", "z"}, func(m model, _ tea.Cmd) bool { return m.frozen }},
 		{"?", nil, []string{"?"}, func(m model, _ tea.Cmd) bool { return strings.Contains(render(m), "any key closes this") }},
 		{"q, ctrl+c", nil, []string{"q", "ctrl+c"}, func(_ model, cmd tea.Cmd) bool { return quits(cmd) }},
 	}
@@ -94,7 +107,9 @@ func TestKeys(t *testing.T) {
 			if !slices.Contains(commands()[i].binding.Keys(), k) {
 				t.Errorf("%q is not bound to what the help calls %q", k, tt.keys)
 			}
-			m, _ := press(t, showing(branch(t), 80, 24, unicodeLook), tt.before...)
+			m := showing(branch(t), 80, 24, unicodeLook)
+			m.clipboard = &bytes.Buffer{}
+			m, _ = press(t, m, tt.before...)
 			if tt.want(m, nil) {
 				t.Errorf("%q: the test holds before the key", k)
 			}

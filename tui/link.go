@@ -2,7 +2,9 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"wanrep/replicate/progress"
 )
@@ -89,21 +91,23 @@ func (m model) oneLink(c *canvas, l progress.Link, w int) [][]span {
 		state = append(state, span{" for " + since(l.Since, now), of(plain)})
 	}
 	out := [][]span{state}
-	if l.Because != "" {
-		why := l.Because
-		if l.State == progress.LinkRedial && !l.Since.IsZero() {
-			why = "for " + since(l.Since, now) + ": " + why
-		}
-		for _, line := range wrap(why, w) {
-			out = append(out, []span{{line, of(plain)}})
-		}
-		out = out[:min(len(out), 3)]
-	}
-	if l.Path != "" || l.Remote != "" {
-		out = append(out, []span{{"path ", of(faint)}, {l.Path, of(plain)}, {" " + c.glyphs.arrow + " ", of(faint)}, {l.Remote, of(plain)}})
-	}
 	if l.State == progress.LinkUp {
 		out = append(out, flow(w, pair{"rtt", roundTrip(l.RTT)}, pair{"loss", Percent(l.Loss)})...)
+	} else if step := ladder(c, l, w); step != nil {
+		out = append(out, step)
+	}
+	if why := reasons(l, now); why != "" {
+		lines := wrap(why, w)
+		for _, line := range lines[:min(len(lines), 2)] {
+			out = append(out, []span{{line, of(plain)}})
+		}
+	}
+	out = append(out, uplinkLines(c, l.Uplinks, w)...)
+	switch {
+	case l.Path != "" && l.State == progress.LinkUp:
+		out = append(out, []span{{"path ", of(faint)}, {l.Path, of(plain)}, {" " + c.glyphs.arrow + " ", of(faint)}, {l.Remote, of(plain)}})
+	case l.Path == "" && l.Remote != "":
+		out = append(out, []span{{"from ", of(faint)}, {l.Remote, of(plain)}})
 	}
 	return append(out, flow(w,
 		pair{"migrated", fmt.Sprint(l.Migrations)}, pair{"reattached", fmt.Sprint(l.Reattaches)},
@@ -112,16 +116,85 @@ func (m model) oneLink(c *canvas, l progress.Link, w int) [][]span {
 		pair{"repair", Percent(l.RepairOverhead)})...)
 }
 
+// reasons says why a link is not up, for how long, and how the last attempt failed.
+func reasons(l progress.Link, now time.Time) string {
+	why := l.Because
+	if l.State == progress.LinkRedial && !l.Since.IsZero() && why != "" {
+		why = "for " + since(l.Since, now) + ": " + why
+	}
+	if l.DialError != "" && !strings.Contains(l.Because, l.DialError) && l.State != progress.LinkUp {
+		if why != "" {
+			why += "; "
+		}
+		why += "last attempt: " + l.DialError
+	}
+	return why
+}
+
+// ladder shows the steps that follow on a lost link, with the one that is tried
+// now in brackets, in w columns. It is nil for a link that nobody needs.
+func ladder(c *canvas, l progress.Link, w int) []span {
+	at := slices.Index([]string{"", progress.LinkDialing, progress.LinkRedial, progress.LinkDown}, l.State)
+	if at < 1 {
+		return nil
+	}
+	steps := []string{"migrate", "reattach", "redial", "park"}
+	then := " " + c.glyphs.arrow + " "
+	if width(strings.Join(steps, then))+len("[]") > w {
+		then = c.glyphs.arrow
+	}
+	var out []span
+	for i, step := range steps {
+		if i > 0 {
+			out = append(out, span{then, of(faint)})
+		}
+		if i == at {
+			_, t := c.link(l.State)
+			out = append(out, span{"[" + step + "]", of(t, bold)})
+			continue
+		}
+		out = append(out, span{step, of(faint)})
+	}
+	return out
+}
+
+// uplinkLines are the ways out of the site in lines of at most w columns, each with
+// its state in a sign and a word.
+func uplinkLines(c *canvas, uplinks []progress.Uplink, w int) [][]span {
+	var items [][]span
+	for _, u := range uplinks {
+		sign, t := c.uplink(u.State)
+		item := []span{{sign + " ", of(t)}, {u.Name, of(plain, bold)}, {" " + u.State, of(t)}}
+		if u.RTT > 0 && u.State != progress.UplinkDown {
+			item = append(item, span{" " + roundTrip(u.RTT), of(plain)})
+		}
+		items = append(items, item)
+	}
+	return flowSpans(w, items)
+}
+
 // A pair is a number with its name.
 type pair struct{ label, value string }
 
 // flow puts pairs beside each other in lines of at most w columns.
 func flow(w int, pairs ...pair) [][]span {
+	var items [][]span
+	for _, p := range pairs {
+		items = append(items, []span{{p.label + " ", of(faint)}, {p.value, of(plain)}})
+	}
+	return flowSpans(w, items)
+}
+
+// flowSpans puts items beside each other in lines of at most w columns.
+func flowSpans(w int, items [][]span) [][]span {
 	const space = 3
 	var out [][]span
 	at := 0
-	for _, p := range pairs {
-		need := width(p.label) + 1 + width(p.value)
+	for _, item := range items {
+		need := 0
+		for _, s := range item {
+			need += width(s.text)
+		}
 		if at == 0 || at+space+need > w {
 			out, at = append(out, nil), 0
 		}
@@ -130,7 +203,7 @@ func flow(w int, pairs ...pair) [][]span {
 			*line = append(*line, span{strings.Repeat(" ", space), of(plain)})
 			at += space
 		}
-		*line = append(*line, span{p.label + " ", of(faint)}, span{p.value, of(plain)})
+		*line = append(*line, item...)
 		at += need
 	}
 	return out

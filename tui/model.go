@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"wanrep/replicate/progress"
@@ -15,6 +16,7 @@ const (
 	paneLink
 	paneGraph
 	paneEvents
+	panePipeline
 	paneScript
 )
 
@@ -39,6 +41,7 @@ type model struct {
 	zoomed   bool // the focused pane, or the selected row, has the whole screen
 	helping  bool
 	frozen   bool
+	wholeRun bool // the graph shows all of the run
 	choice   rowKey
 	folded   map[rowKey]bool
 	order    order
@@ -52,9 +55,13 @@ type model struct {
 	actions  []Action
 	lines    []ScriptLine
 
-	fetch  func() answer       // asks the appliance; called in the background
-	script func() []ScriptLine // nil without a script pane
-	work   context.Context     // for actions; ends with the UI
+	points pointsView
+
+	fetch       func() answer       // asks the appliance; called in the background
+	fetchPoints func() pointsAnswer // asks for its points; nil if nobody can
+	clipboard   io.Writer           // the terminal, which keeps a clipboard
+	script      func() []ScriptLine // nil without a script pane
+	work        context.Context     // for actions; ends with the UI
 }
 
 // A toast is a message in the key line.
@@ -93,7 +100,7 @@ func (m model) known() bool { return !m.answered.IsZero() }
 
 // panes returns the panes that are there, in the order of tab.
 func (m model) panes() []pane {
-	p := []pane{paneVMs, paneLink, paneGraph, paneEvents}
+	p := []pane{paneVMs, paneLink, paneGraph, paneEvents, panePipeline}
 	if m.script != nil {
 		p = append(p, paneScript)
 	}

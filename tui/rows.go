@@ -15,7 +15,7 @@ type order int
 
 const (
 	byWorst order = iota // what needs a person first
-	byAge                // oldest newest point first
+	byAge                // oldest newest point first, measured by its RPO
 	byName
 	byRate // fastest first
 	orders
@@ -48,7 +48,7 @@ func vmKey(v progress.VM) rowKey { return rowKey{source: v.Source, vm: v.VM} }
 // rows returns the lines of the tree in the order they are shown.
 func (m model) rows() []row {
 	var out []row
-	for _, vm := range sorted(m.status.VMs, m.order, m.reverse) {
+	for _, vm := range sorted(m.status.VMs, m.order, m.reverse, m.now()) {
 		disks := slices.Clone(vm.Disks)
 		slices.SortStableFunc(disks, func(a, b progress.Disk) int {
 			return cmp.Compare(min(severity(a.State), calm), min(severity(b.State), calm))
@@ -71,10 +71,10 @@ func (m model) rows() []row {
 }
 
 // sorted returns the VMs in an order.
-func sorted(vms []progress.VM, by order, reverse bool) []progress.VM {
+func sorted(vms []progress.VM, by order, reverse bool, now time.Time) []progress.VM {
 	vms = slices.Clone(vms)
 	slices.SortStableFunc(vms, func(a, b progress.VM) int {
-		n := compareVMs(a, b, by)
+		n := compareVMs(a, b, by, now)
 		if reverse {
 			n = -n
 		}
@@ -114,17 +114,38 @@ func severity(state string) int {
 	return calm + 2
 }
 
-func compareVMs(a, b progress.VM, by order) int {
+func compareVMs(a, b progress.VM, by order, now time.Time) int {
 	name := cmp.Or(strings.Compare(a.VM, b.VM), strings.Compare(a.Source, b.Source))
 	switch by {
 	case byWorst:
-		return cmp.Or(cmp.Compare(severity(a.State), severity(b.State)), a.Newest.Compare(b.Newest), name)
+		return cmp.Or(cmp.Compare(urgency(a, now), urgency(b, now)), byLag(a, b, now), name)
 	case byAge:
-		return cmp.Or(a.Newest.Compare(b.Newest), name)
+		return cmp.Or(byLag(a, b, now), name)
 	case byRate:
 		return cmp.Or(cmp.Compare(total(b).wire, total(a).wire), name)
 	}
 	return name
+}
+
+// byLag compares what is over its RPO most with what is less so, and ages where
+// nobody said how old a point may be. No point at all comes before everything.
+func byLag(a, b progress.VM, now time.Time) int {
+	if n := cmp.Compare(overdue(b, now), overdue(a, now)); n != 0 && (late(a, now) || late(b, now) || a.RPO > 0 && b.RPO > 0) {
+		return n
+	}
+	return a.Newest.Compare(b.Newest)
+}
+
+// urgency orders VMs: first those whose points can't be relied on, then those that
+// have no point as new as it should be, then by the state of what is under way.
+func urgency(vm progress.VM, now time.Time) int {
+	switch {
+	case vm.Damage != "":
+		return -2
+	case late(vm, now):
+		return -1
+	}
+	return severity(vm.State)
 }
 
 // moves reports whether bytes of something in this state are on their way.
@@ -183,10 +204,11 @@ func share(part, whole int64) float64 {
 	return clampShare(float64(part) / float64(whole))
 }
 
-// vmName is how a VM is called: with its source at a target, which may keep VMs
-// of several.
+// vmName is how a VM is called: with its source at a target that keeps VMs of
+// several.
 func vmName(st progress.Status, vm progress.VM) string {
-	if st.Role == "target" && vm.Source != "" {
+	several := func(other progress.VM) bool { return other.Source != vm.Source }
+	if st.Role == "target" && vm.Source != "" && slices.ContainsFunc(st.VMs, several) {
 		return vm.Source + "/" + vm.VM
 	}
 	return vm.VM
@@ -204,19 +226,44 @@ func job(st progress.Status, vm progress.VM) (progress.Job, bool) {
 // note says why a VM is in its state, and what comes next.
 func note(st progress.Status, vm progress.VM, now time.Time) string {
 	next := ""
-	if j, ok := job(st, vm); ok && !j.Next.IsZero() {
+	if j, ok := job(st, vm); ok {
 		wait := Duration(j.Next.Sub(now))
 		switch missed := severity(vm.State) < calm; {
+		case st.Paused || j.Paused:
+			next = pausedNote(st, j)
+		case j.Next.IsZero():
 		case j.State == jobRetries && missed:
 			next = "try " + strconv.Itoa(j.Try+1) + " in " + wait
 		case j.State == jobIdle:
 			next = "next run in " + wait
 		}
 	}
-	if vm.Because != "" && next != "" {
-		return next + "; " + vm.Because
+	return joined(damaged(vm), next, vm.Because)
+}
+
+// isDamaged is shown as the state of a VM of which nothing is under way, and whose
+// points can't be relied on.
+const isDamaged = "damaged"
+
+// shownState is the state that a VM's line tells.
+func shownState(vm progress.VM) string {
+	if vm.Damage != "" && severity(vm.State) > calm {
+		return isDamaged
 	}
-	return vm.Because + next
+	return vm.State
+}
+
+// damaged says what is wrong with a VM's points.
+func damaged(vm progress.VM) string {
+	if vm.Damage == "" {
+		return ""
+	}
+	return isDamaged + ": " + vm.Damage
+}
+
+// joined puts texts that are there one behind the other.
+func joined(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(t string) bool { return t == "" }), "; ")
 }
 
 // States of a job in which something comes next.
@@ -224,6 +271,33 @@ const (
 	jobIdle    = "idle"
 	jobRetries = "waiting to retry"
 )
+
+// pausedNote says that nothing comes next, and the operator's reason.
+func pausedNote(st progress.Status, j progress.Job) string {
+	p := j.Pause
+	if st.Paused {
+		p = st.Pause
+	}
+	if p.PausedBecause == "" {
+		return "paused"
+	}
+	return "paused: " + p.PausedBecause
+}
+
+// held says that the operator holds jobs, since when and why, if so.
+func held(p progress.Pause, now time.Time) string {
+	if !p.Paused {
+		return ""
+	}
+	text := "paused"
+	if !p.PausedSince.IsZero() {
+		text += " for " + Duration(now.Sub(p.PausedSince))
+	}
+	if p.PausedBecause != "" {
+		text += ": " + p.PausedBecause
+	}
+	return text
+}
 
 // worstLinks returns the links, those that need a person first.
 func worstLinks(links []progress.Link) []progress.Link {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -108,6 +109,9 @@ func lost(st progress.Status) progress.Status {
 			}
 		}
 	}
+	l.Uplinks = []progress.Uplink{{Name: "fibre", State: progress.UplinkDown}, {Name: "lte", State: progress.UplinkDown}, {Name: "dsl", State: progress.UplinkUp}}
+	l.DialError, l.Class = "no answer", "dropped"
+	st.Pipeline = progress.Pipeline{}
 	for i := len(st.Samples) - 200; i < len(st.Samples); i++ {
 		st.Samples[i] = progress.Sample{}
 	}
@@ -129,6 +133,78 @@ func parked(st progress.Status) progress.Status {
 			}
 		}
 	}
+	return st
+}
+
+// idle is the branch between two runs, with every VM within its RPO.
+func idle(st progress.Status) progress.Status {
+	l := &st.Links[0]
+	*l = progress.Link{Peer: l.Peer, State: progress.LinkIdle, Since: st.Time.Add(-12 * time.Minute), Uplinks: l.Uplinks, LinkTotals: l.LinkTotals}
+	l.Uplinks = []progress.Uplink{{Name: "fibre", State: progress.UplinkUp}, {Name: "lte", State: progress.UplinkUp}}
+	for i := range st.VMs {
+		vm := &st.VMs[i]
+		vm.State, vm.Because, vm.Point, vm.Disks = progress.Committed, "", "", nil
+		vm.Newest, vm.Since = st.Time.Add(-time.Duration(i+12)*time.Minute), st.Time.Add(-12*time.Minute)
+		vm.Lag = st.Time.Sub(vm.Newest).Seconds()
+	}
+	for i := range st.Jobs {
+		j := &st.Jobs[i]
+		j.State, j.Outcome, j.Because, j.Next = jobIdle, progress.Committed, "", st.Time.Add(40*time.Minute)
+	}
+	st.Pipeline = progress.Pipeline{}
+	clear(st.Samples)
+	return st
+}
+
+// overRPO is the branch two days after its last run.
+func overRPO(st progress.Status) progress.Status {
+	st = idle(st)
+	for i := range st.VMs[:3] {
+		vm := &st.VMs[i]
+		vm.Newest = vm.Newest.Add(-time.Duration(i+1) * 17 * time.Hour)
+		vm.Lag = st.Time.Sub(vm.Newest).Seconds()
+	}
+	st.VMs[0].State, st.VMs[0].Newest, st.VMs[0].Lag, st.VMs[0].Points = progress.NotStarted, time.Time{}, 0, 0
+	return st
+}
+
+// paused is the branch whose operator holds everything.
+func paused(st progress.Status) progress.Status {
+	st = idle(st)
+	st.Pause = progress.Pause{Paused: true, PausedSince: st.Time.Add(-2*time.Hour - 3*time.Minute), PausedBecause: "the line is needed for a call"}
+	return st
+}
+
+// throttled is the branch with a rate limit that it feels.
+func throttled(st progress.Status) progress.Status {
+	st.MaxRate = 2_500_000
+	st.Pipeline.Limit, st.Pipeline.Network = progress.LimitThrottle, 0.99
+	return st
+}
+
+// target is the other end of the branch, with a store and damage in it.
+func target(st progress.Status) progress.Status {
+	st.Role, st.Name = "target", "dr-paris"
+	l := &st.Links[0]
+	l.Peer, l.Path, l.Remote, l.Uplinks = "branch-lyon", "", "198.51.100.7:41022", nil
+	st.Jobs, st.Pipeline = nil, progress.Pipeline{Write: 0.22, Limit: progress.LimitNone}
+	for i := range st.VMs {
+		vm := &st.VMs[i]
+		vm.Job = ""
+		for j := range vm.Disks {
+			if d := &vm.Disks[j]; d.State == progress.Sending {
+				d.State = progress.Receiving
+			}
+		}
+		switch vm.State {
+		case progress.Sending:
+			vm.State = progress.Receiving
+		case progress.Failed:
+			vm.State, vm.Because = progress.Parked, "waits for its source"
+		}
+	}
+	st.VMs[2].Damage = "point 0000000000000005, disk dc01-os: 64 KiB at 1.2 GiB differ"
+	st.Store = progress.Store{Path: "/srv/wanrep", Free: 210 << 30, Total: 4 << 40, Points: 214, Oldest: st.Time.Add(-26 * 24 * time.Hour)}
 	return st
 }
 
@@ -204,6 +280,14 @@ func script() []ScriptLine {
 
 var demoActions = []Action{{Key: "c", Label: "cut"}, {Key: "m", Label: "migrate"}, {Key: "b", Label: "black out"}}
 
+// hinted is an error that knows what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Hint() string { return h.hint }
+
 // unreachable is an error as the client of the control socket gives it.
 type unreachable struct{ err error }
 
@@ -217,12 +301,84 @@ func (e unreachable) Hint() string {
 	return "use the account that runs the appliance, or join the group that owns the socket (usually wanrep)"
 }
 
-func TestScreens(t *testing.T) {
-	gone := func(m model) model {
-		m.gone, m.goneSince = unreachable{os.ErrPermission}, m.answered.Add(time.Second)
-		m.clock = m.answered.Add(13 * time.Second)
-		return m
+// A state is an appliance worth looking at.
+type state struct {
+	name   string
+	status func(progress.Status) progress.Status
+	change func(model) model
+}
+
+func states() []state {
+	return []state{
+		{name: "running"},
+		{name: "idle", status: idle},
+		{name: "seeding", status: seeding},
+		{name: "redial", status: lost},
+		{name: "parked", status: parked},
+		{name: "over-rpo", status: overRPO},
+		{name: "throttled", status: throttled},
+		{name: "paused", status: paused},
+		{name: "target", status: target},
+		{name: "many", status: many},
+		{name: "hostile", status: hostile},
+		{name: "gone", change: gone},
+		{name: "empty", status: func(st progress.Status) progress.Status {
+			return progress.Status{Role: "source", Name: "branch-lyon", Time: st.Time}
+		}},
+		{name: "empty-target", status: func(st progress.Status) progress.Status {
+			return progress.Status{Role: "target", Name: "dr-paris", Time: st.Time}
+		}},
 	}
+}
+
+// Every state in every layout, as a person sees it.
+func TestStates(t *testing.T) {
+	for _, s := range states() {
+		for _, size := range []struct{ w, h int }{{60, 16}, {80, 24}, {120, 40}, {200, 60}} {
+			name := fmt.Sprintf("%s-%dx%d", s.name, size.w, size.h)
+			t.Run(name, func(t *testing.T) {
+				st := branch(t)
+				if s.status != nil {
+					st = s.status(st)
+				}
+				m := showing(st, size.w, size.h, unicodeLook)
+				if s.change != nil {
+					m = s.change(m)
+				}
+				checkScreen(t, name, m)
+			})
+		}
+	}
+}
+
+// checkScreen compares what a model draws with a golden file.
+func checkScreen(t *testing.T, name string, m model) {
+	t.Helper()
+	frame := render(m)
+	if n := strings.Count(frame, "\n") + 1; n != m.height {
+		t.Errorf("the frame has %d lines, want %d", n, m.height)
+	}
+	golden(t, name, seen(frame, m.width, m.height))
+}
+
+func gone(m model) model {
+	m.gone, m.goneSince = unreachable{os.ErrPermission}, m.answered.Add(time.Second)
+	m.clock = m.answered.Add(13 * time.Second)
+	return m
+}
+
+// listing shows the points of a fixture.
+func listing(m model) model {
+	doc, err := os.ReadFile("testdata/points.json")
+	if err != nil {
+		panic(err)
+	}
+	m.points.open, m.points.known = true, true
+	m.points.all, m.points.err = parsePoints(doc)
+	return m
+}
+
+func TestScreens(t *testing.T) {
 	tests := []struct {
 		name   string
 		w, h   int
@@ -231,47 +387,46 @@ func TestScreens(t *testing.T) {
 		look   look
 	}{
 		{name: "tiny", w: 50, h: 12},
-		{name: "least", w: 60, h: 16},
-		{name: "80x24", w: 80, h: 24},
-		{name: "120x40", w: 120, h: 40},
-		{name: "200x60", w: 200, h: 60},
-		{name: "seeding-80x24", w: 80, h: 24, status: seeding},
-		{name: "redial-80x24", w: 80, h: 24, status: lost},
-		{name: "redial-120x40", w: 120, h: 40, status: lost},
-		{name: "parked-80x24", w: 80, h: 24, status: parked},
-		{name: "parked-200x60", w: 200, h: 60, status: parked},
-		{name: "many-80x24", w: 80, h: 24, status: many, change: func(m model) model { return m.move(20) }},
-		{name: "many-120x40", w: 120, h: 40, status: many},
+		{name: "many-scrolled", w: 80, h: 24, status: many, change: func(m model) model { return m.move(20) }},
 		{name: "many-links", w: 80, h: 24, status: many, change: func(m model) model { return m.goTo("2").enter() }},
-		{name: "hostile-80x24", w: 80, h: 24, status: hostile},
-		{name: "hostile-120x40", w: 120, h: 40, status: hostile},
 		{name: "ascii-80x24", w: 80, h: 24, look: look{profile: termenv.Ascii, ascii: true}},
+		{name: "ascii-120x40", w: 120, h: 40, look: look{profile: termenv.Ascii, ascii: true}},
 		{name: "ascii-hostile", w: 80, h: 24, status: hostile, look: look{profile: termenv.Ascii, ascii: true}},
 		{name: "no-color-80x24", w: 80, h: 24, look: look{profile: termenv.Ascii}},
-		{name: "gone-80x24", w: 80, h: 24, change: gone},
+		{name: "no-color-120x40", w: 120, h: 40, look: look{profile: termenv.Ascii}},
 		{name: "never-there", w: 80, h: 24, change: func(m model) model {
 			m.answered = time.Time{}
 			m.gone, m.goneSince = unreachable{os.ErrPermission}, m.clock
 			return m
 		}},
-		{name: "empty-source", w: 80, h: 24, status: func(st progress.Status) progress.Status {
-			return progress.Status{Role: "source", Name: "branch-lyon", Time: st.Time}
-		}},
-		{name: "empty-target", w: 120, h: 40, status: func(st progress.Status) progress.Status {
-			return progress.Status{Role: "target", Name: "dr-paris", Time: st.Time}
-		}},
 		{name: "help-80x24", w: 80, h: 24, change: func(m model) model { m.helping = true; return m }},
 		{name: "help-60x16", w: 60, h: 16, change: func(m model) model { m.helping = true; return m }},
-		{name: "disk-detail-60x16", w: 60, h: 16, change: func(m model) model { return m.move(4).enter() }},
-		{name: "no-color-120x40", w: 120, h: 40, look: look{profile: termenv.Ascii}},
 		{name: "vm-detail", w: 80, h: 24, change: func(m model) model { return m.move(2).enter() }},
+		{name: "vm-detail-over-rpo", w: 80, h: 24, change: func(m model) model { return m.enter() }},
+		{name: "vm-detail-damaged", w: 80, h: 24, status: target, change: func(m model) model { return m.enter() }},
 		{name: "disk-detail", w: 80, h: 24, change: func(m model) model { return m.move(4).enter() }},
+		{name: "disk-detail-60x16", w: 60, h: 16, change: func(m model) model { return m.move(4).enter() }},
 		{name: "events-detail", w: 80, h: 24, change: func(m model) model { return m.goTo("4").enter() }},
 		{name: "graph-detail", w: 80, h: 24, change: func(m model) model { return m.goTo("3").enter() }},
+		{name: "graph-whole-run", w: 80, h: 24, change: func(m model) model { m.wholeRun = true; return m.goTo("3").enter() }},
+		{name: "graph-no-run", w: 80, h: 24, status: func(st progress.Status) progress.Status { st.History = progress.History{}; return st },
+			change: func(m model) model { m.wholeRun = true; return m.goTo("3").enter() }},
+		{name: "pipeline-80x24", w: 80, h: 24, change: func(m model) model { return m.goTo("5") }},
+		{name: "pipeline-detail", w: 80, h: 24, status: throttled, change: func(m model) model { return m.goTo("5").enter() }},
+		{name: "store-80x24", w: 80, h: 24, status: target, change: func(m model) model { return m.goTo("5") }},
+		{name: "points-80x24", w: 80, h: 24, status: target, change: func(m model) model { return listing(m.move(3)).move(1) }},
+		{name: "points-60x16", w: 60, h: 16, status: target, change: func(m model) model { return listing(m.move(3)) }},
+		{name: "points-120x40", w: 120, h: 40, status: target, change: func(m model) model { return listing(m.move(3)) }},
+		{name: "points-none", w: 80, h: 24, status: target, change: listing},
+		{name: "points-of-a-source", w: 80, h: 24, change: func(m model) model {
+			m.points.open, m.points.err = true, hinted{errors.New("a source keeps no points"), "ask the target"}
+			return m
+		}},
 		{name: "filter", w: 80, h: 24, change: func(m model) model { m.typing, m.filter = true, "data"; return m }},
 		{name: "filter-none", w: 80, h: 24, change: func(m model) model { m.filter = "nothing"; return m }},
 		{name: "demo-80x24", w: 80, h: 24, status: seeding, change: demo},
 		{name: "demo-120x40", w: 120, h: 40, status: seeding, change: demo},
+		{name: "copied", w: 80, h: 24, change: func(m model) model { return m.tellCopied(copied{what: "web03", bytes: 618}) }},
 		{name: "frozen-error", w: 80, h: 24, change: func(m model) model {
 			m.frozen, m.toast = true, toast{text: "cut: no such path", isErr: true}
 			return m
@@ -291,11 +446,7 @@ func TestScreens(t *testing.T) {
 			if tt.change != nil {
 				m = tt.change(m)
 			}
-			frame := render(m)
-			if n := strings.Count(frame, "\n") + 1; n != tt.h {
-				t.Errorf("the frame has %d lines, want %d", n, tt.h)
-			}
-			golden(t, tt.name, seen(frame, tt.w, tt.h))
+			checkScreen(t, tt.name, m)
 		})
 	}
 }

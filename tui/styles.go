@@ -138,7 +138,8 @@ type glyphs struct {
 	marker             string   // of the selected row
 	open, folded       string   // of a VM
 	branch, lastBranch string
-	arrow, dot, cut    string
+	arrow, back        string // the way of the data, at a source and at a target
+	dot, cut           string
 	box                [6]string // horizontal, vertical, and the corners from the upper left clockwise
 	focus              [6]string
 }
@@ -149,7 +150,7 @@ var unicodeGlyphs = glyphs{
 	full: "━", part: "╍", empty: "─",
 	levels: []string{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}, shade: "░",
 	marker: "▌", open: "▾", folded: "▸", branch: "├ ", lastBranch: "└ ",
-	arrow: "→", dot: "·", cut: "…",
+	arrow: "→", back: "←", dot: "·", cut: "…",
 	box:   [6]string{"─", "│", "╭", "╮", "╯", "╰"},
 	focus: [6]string{"━", "┃", "┏", "┓", "┛", "┗"},
 }
@@ -159,7 +160,7 @@ var asciiGlyphs = glyphs{
 	full: "#", part: "+", empty: ".",
 	levels: []string{"_", "#"}, shade: ":",
 	marker: ">", open: "v", folded: ">", branch: "|-", lastBranch: "`-",
-	arrow: "->", dot: "-", cut: "~",
+	arrow: "->", back: "<-", dot: "-", cut: "~",
 	box:   [6]string{"-", "|", "+", "+", "+", "+"},
 	focus: [6]string{"=", "|", "+", "+", "+", "+"},
 }
@@ -182,7 +183,7 @@ func (t *theme) state(s string) (string, tone) {
 		return g.alarm, warn
 	case progress.Parked:
 		return g.parked, warn
-	case progress.Failed:
+	case progress.Failed, isDamaged:
 		return g.failed, bad
 	}
 	return g.idle, faint
@@ -199,6 +200,20 @@ func (t *theme) link(s string) (string, tone) {
 	case progress.LinkRedial:
 		return g.alarm, warn
 	case progress.LinkDown:
+		return g.failed, bad
+	}
+	return g.idle, faint
+}
+
+// uplink returns the glyph and the tone of an uplink's state.
+func (t *theme) uplink(s string) (string, tone) {
+	g := &t.glyphs
+	switch s {
+	case progress.UplinkActive:
+		return g.ok, good
+	case progress.UplinkStandby:
+		return g.wait, plain
+	case progress.UplinkDown:
 		return g.failed, bad
 	}
 	return g.idle, faint

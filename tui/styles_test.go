@@ -42,6 +42,7 @@ func TestStatesWithoutColour(t *testing.T) {
 	states := []string{
 		progress.Waiting, progress.Verifying, progress.Sending, progress.Receiving, progress.Stalled, progress.Complete,
 		progress.Committed, progress.Parked, progress.Failed, progress.NotStarted,
+		isDamaged,
 	}
 	for _, l := range []look{{profile: termenv.Ascii}, {profile: termenv.Ascii, ascii: true}} {
 		th := newTheme(l)

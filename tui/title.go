@@ -3,9 +3,13 @@ package tui
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"wanrep/replicate/progress"
 )
+
+// roomyTitle is from which width on the title says what program this is.
+const roomyTitle = 70
 
 // drawTitle writes who this is and how the link is, or that the appliance is gone.
 func (m model) drawTitle(c *canvas, r rect) {
@@ -24,17 +28,37 @@ func (m model) drawTitle(c *canvas, r rect) {
 		m.drawGone(c, rect{r.x, r.y, left, 1})
 		return
 	}
-	at := c.line(r.x, r.y, left, span{"wanrep ", of(plain, bold)}, span{st.Role + " ", of(faint)}, span{st.Name, of(plain, bold)})
+	at := 0
+	if r.w >= roomyTitle {
+		at = c.line(r.x, r.y, left, span{"wanrep ", of(plain, bold)}, span{st.Role + " ", of(faint)})
+	}
+	at += c.put(r.x+at, r.y, left-at, st.Name, of(plain, bold))
+	if st.Paused {
+		defer func() {
+			text := "  " + c.glyphs.parked + " paused"
+			if !st.PausedSince.IsZero() {
+				text += " for " + Duration(m.now().Sub(st.PausedSince))
+			}
+			c.put(r.x+at, r.y, left-at, text, of(warn, bold))
+		}()
+	}
 	links := worstLinks(st.Links)
 	switch len(links) {
 	case 0:
 	case 1:
 		l := links[0]
 		sign, t := c.link(l.State)
-		at += c.line(r.x+at, r.y, left-at, span{" " + c.glyphs.arrow + " ", of(faint)}, span{l.Peer, of(plain, bold)},
+		way := c.glyphs.arrow
+		if st.Role == "target" {
+			way = c.glyphs.back
+		}
+		at += c.line(r.x+at, r.y, left-at, span{" " + way + " ", of(faint)}, span{l.Peer, of(plain, bold)},
 			span{"  " + sign + " " + linkWord(l), of(t)})
 		if l.State == progress.LinkUp && m.width >= wideWidth {
-			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, roundTrip(l.RTT), Percent(l.Loss)), of(faint))
+			if l.Path != "" {
+				at += c.put(r.x+at, r.y, left-at, "  "+l.Path, of(faint))
+			}
+			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  rtt %s  loss %s", roundTrip(l.RTT), Percent(l.Loss)), of(faint))
 		}
 	default:
 		at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %d links:", len(links)), of(faint))
@@ -133,13 +157,10 @@ func (m model) drawSummary(c *canvas, r rect) {
 	if len(st.VMs) == 0 {
 		return
 	}
-	oldest := st.VMs[0]
+	now := m.now()
 	var counts []count
 	eta, unknown := -1.0, false
-	for _, vm := range sorted(st.VMs, byWorst, false) {
-		if vm.Newest.Before(oldest.Newest) {
-			oldest = vm
-		}
+	for _, vm := range sorted(st.VMs, byWorst, false, now) {
 		counts = add(counts, vm.State)
 		if t := total(vm); moves(vm.State) {
 			unknown = unknown || t.eta < 0
@@ -152,9 +173,13 @@ func (m model) drawSummary(c *canvas, r rect) {
 	}
 	c.right(r.x, r.y, r.w, tail, of(plain))
 	left := r.w - width(tail) - 1
-	first := []span{{"worst lag ", of(faint)}, {age(oldest.Newest, m.now()), of(plain, bold)}, {" " + vmName(st, oldest), of(faint)}}
-	if oldest.Newest.IsZero() {
-		first = []span{{"no point yet", of(bad, bold)}, {" " + vmName(st, oldest), of(faint)}}
+	worst := worstOff(st.VMs, now)
+	first := []span{{lagOfRPO(worst, now), lagInk(worst, now)}, {" " + vmName(st, worst), of(faint)}}
+	if !worst.Newest.IsZero() {
+		first = slices.Concat([]span{{"worst lag ", of(faint)}}, first)
+	}
+	if all := m.theme.protection(st.VMs, now); len(all) > 0 {
+		first = slices.Concat(first, []span{{"   ", of(plain)}}, all)
 	}
 	at := c.line(r.x, r.y, left, first...)
 	for _, n := range counts {

@@ -16,6 +16,7 @@ package tui
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -74,6 +75,10 @@ type Config struct {
 	// Light says that the terminal's background is light. Default: asked from
 	// the terminal.
 	Light bool
+	// Points returns the document of the appliance's restore points, as "wanrep
+	// points list --json" prints it. Default: the UI says that there are none to be
+	// had.
+	Points func(context.Context) (json.RawMessage, error)
 	// Actions are additional keys. Default: none.
 	Actions []Action
 	// Script returns the steps for the script pane; it is called once a second.
@@ -107,6 +112,8 @@ func Run(ctx context.Context, cfg Config) error {
 	dark := !cfg.Light && lipgloss.NewRenderer(cfg.Out).HasDarkBackground()
 	m := newModel(lookFor(cfg.Getenv, true, dark), cfg.Actions)
 	m.fetch = fetcher(work, cfg.Source)
+	m.fetchPoints = pointsFetcher(work, cfg.Points)
+	m.clipboard = cfg.Out
 	m.script = cfg.Script
 	m.work = work
 	p := tea.NewProgram(m, tea.WithInput(cfg.In), tea.WithOutput(wholeFrames{cfg.Out}),

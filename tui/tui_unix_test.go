@@ -107,7 +107,7 @@ func TestRun(t *testing.T) {
 		Actions: []Action{{Key: "c", Label: "cut", Do: func(context.Context) error { cut <- struct{}{}; return nil }}},
 		Script:  script,
 	})
-	s.waitFor("worst lag 26h07m web03")
+	s.waitFor("worst lag 26h07m of 4h web03")
 	s.waitFor("verify the replica")
 	s.press("?")
 	s.waitFor("any key closes this")

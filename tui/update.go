@@ -68,6 +68,10 @@ func (m model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		return m.ticked(time.Time(msg))
 	case answer:
 		return m.answer(msg), nil
+	case pointsAnswer:
+		return m.answerPoints(msg), nil
+	case copied:
+		return m.tellCopied(msg), nil
 	case outcome:
 		m.toast = toast{text: msg.label + ": done", until: msg.at.Add(toastLasts)}
 		if msg.err != nil {
@@ -110,8 +114,12 @@ func (m model) ticked(at time.Time) (tea.Model, tea.Cmd) {
 		m.lines = m.script()
 	}
 	m.asking = true
-	fetch := m.fetch
-	return m, tea.Batch(nextTick(), func() tea.Msg { return fetch() })
+	fetch, points := m.fetch, tea.Cmd(nil)
+	if m.pointsDue(at) {
+		m.clock = at
+		m, points = m.askPoints()
+	}
+	return m, tea.Batch(nextTick(), func() tea.Msg { return fetch() }, points)
 }
 
 // answer takes over what the appliance said, or that it said nothing. A frozen

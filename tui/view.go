@@ -18,6 +18,9 @@ const (
 	wideHeight = 30
 )
 
+// leastEvents is the height that is kept for the events beside other panes.
+const leastEvents = 5
+
 // detailHeight is what the detail of a disk needs beside other panes.
 const detailHeight = 16
 
@@ -56,6 +59,8 @@ func render(m model) string {
 // drawBody draws the panes as the size allows, or one of them alone.
 func (m model) drawBody(c *canvas, r rect) {
 	switch {
+	case m.points.open:
+		m.drawPoints(c, r)
 	case m.zoomed && m.focus == paneVMs:
 		m.drawDetail(c, r)
 	case m.zoomed:
@@ -76,6 +81,8 @@ func (m model) drawPane(c *canvas, p pane, r rect) {
 		m.drawGraph(c, r)
 	case paneEvents:
 		m.drawEvents(c, r)
+	case panePipeline:
+		m.drawPipeline(c, r)
 	case paneScript:
 		m.drawScript(c, r)
 	}
@@ -88,6 +95,10 @@ func (m model) drawNarrow(c *canvas, r rect) {
 	last, lastHeight := paneEvents, 4
 	if m.script != nil {
 		last, lastHeight = paneScript, max(4, min(len(m.lines)+2, 9))
+	}
+	// The pane that keys go to is always in sight.
+	if m.focus == paneEvents || m.focus == panePipeline {
+		last = m.focus
 	}
 	middle := 6
 	for r.h-middle-lastHeight < leastVMs && lastHeight > 0 {
@@ -105,9 +116,12 @@ func (m model) drawNarrow(c *canvas, r rect) {
 	}
 	vms := r.h - middle - lastHeight
 	m.drawVMs(c, rect{r.x, r.y, r.w, vms})
-	if r.w < 70 {
+	switch {
+	case r.w < 70 && m.focus == paneGraph:
+		m.drawGraph(c, rect{r.x, r.y + vms, r.w, middle})
+	case r.w < 70:
 		m.drawLinks(c, rect{r.x, r.y + vms, r.w, middle})
-	} else {
+	default:
 		link := r.w * 45 / 100
 		m.drawLinks(c, rect{r.x, r.y + vms, link, middle})
 		m.drawGraph(c, rect{r.x + link, r.y + vms, r.w - link, middle})
@@ -119,7 +133,7 @@ func (m model) drawNarrow(c *canvas, r rect) {
 
 // drawWide puts the VMs above; below them on the left the graph and, where it
 // would be needlessly high, the detail of the selected line; and on the right
-// link, script and events.
+// link, script, pipeline and events.
 func (m model) drawWide(c *canvas, r rect) {
 	vms := max(7, min(len(m.rows())+3, r.h*55/100))
 	m.drawVMs(c, rect{r.x, r.y, r.w, vms})
@@ -136,8 +150,13 @@ func (m model) drawWide(c *canvas, r rect) {
 	m.drawLinks(c, right)
 	right.y, h = right.y+right.h, h-right.h
 	if m.script != nil {
-		right.h = min(max(3, h-5), len(m.lines)+2)
+		right.h = min(max(3, h-leastEvents), len(m.lines)+2)
 		m.drawScript(c, right)
+		right.y, h = right.y+right.h, h-right.h
+	}
+	if pipeline := min(m.pipelineLines()+2, h-leastEvents); pipeline >= 4 {
+		right.h = pipeline
+		m.drawPipeline(c, right)
 		right.y, h = right.y+right.h, h-right.h
 	}
 	right.h = h

@@ -9,19 +9,25 @@ import (
 
 // columns are the widths of the VM pane's columns; 0 leaves one out.
 type columns struct {
-	age, name, state, since, bar, percent, wire, read, eta, durable, points, note int
+	age, rpo, name, state, since, bar, percent, wire, read, eta, durable, points, note int
 }
 
 // gap is the space between two columns.
 const gap = 2
 
-// columnsFor shares out w columns; name is how long the longest name is. What
-// matters most at 3 a.m. stays longest.
-func columnsFor(w, name int) columns {
+// columnsFor shares out w columns; name and rpo are how long the longest name and
+// RPO are, 0 for none. What matters most at 3 a.m. stays longest.
+func columnsFor(w, name, rpo int) columns {
 	k := columns{age: 6, state: 13, percent: 5, wire: 10, eta: 6}
 	least, most := 10, 16
+	if rpo > 0 {
+		k.age, k.rpo = 7, max(3, rpo)
+	}
+	if w < 96 && rpo > 0 {
+		k.state = 11
+	}
 	if w < 76 {
-		k.state, k.eta = 11, 0
+		k.rpo, k.state, k.eta = 0, 11, 0
 	}
 	if w >= 96 {
 		k.since, k.durable = 6, 9
@@ -48,7 +54,7 @@ func columnsFor(w, name int) columns {
 // width is what the columns take up with the gaps behind them and the marker.
 func (k columns) width() int {
 	w := 1
-	for _, n := range []int{k.age, k.name, k.state, k.since, k.bar, k.percent, k.wire, k.read, k.eta, k.durable, k.points, k.note} {
+	for _, n := range []int{k.age, k.rpo, k.name, k.state, k.since, k.bar, k.percent, k.wire, k.read, k.eta, k.durable, k.points, k.note} {
 		if n > 0 {
 			w += n + gap
 		}
@@ -85,11 +91,12 @@ func (m model) drawVMs(c *canvas, r rect) {
 		m.drawNoVMs(c, in)
 		return
 	}
-	longest := 0
+	longest, rpo := 0, 0
 	for _, row := range rows {
 		longest = max(longest, width(m.rowName(c, row)))
+		rpo = max(rpo, width(allowed(row.vm.RPO)))
 	}
-	k := columnsFor(in.w-1, longest)
+	k := columnsFor(in.w-1, longest, rpo)
 	drawHeads(c, in, k)
 	for i := range min(shown, len(rows)-first) {
 		y, row := in.y+1+i, rows[first+i]
@@ -137,10 +144,15 @@ func drawHeads(c *canvas, r rect, k columns) {
 		}
 	}
 	right(k.age, "LAG")
+	left(k.rpo, "RPO")
 	left(k.name, "VM, DISK")
 	left(k.state, "STATE")
 	right(k.since, "SINCE")
-	left(k.bar, "PROGRESS")
+	if k.bar >= len("PROGRESS") {
+		left(k.bar, "PROGRESS")
+	} else {
+		left(k.bar, "DONE")
+	}
 	right(k.percent, "%")
 	right(k.durable, "DURABLE")
 	right(k.wire, "WIRE")
@@ -170,14 +182,15 @@ func (m model) rowName(c *canvas, r row) string {
 func (m model) drawVM(c *canvas, x, y int, k columns, r row) {
 	vm := r.vm
 	end := x + k.width()
-	lag := of(plain, bold)
-	if vm.Newest.IsZero() {
-		lag = of(bad, bold)
+	now := m.now()
+	c.right(x+1, y, k.age, c.lagText(vm, now), lagInk(vm, now))
+	if k.rpo > 0 {
+		c.put(x+1+k.age+gap, y, k.rpo, allowed(vm.RPO), of(faint))
 	}
-	c.right(x+1, y, k.age, age(vm.Newest, m.now()), lag)
-	_, t := c.state(vm.State)
-	x = m.drawState(c, x, y, k, m.rowName(c, r), vm.State, vm.Since, bold)
-	why := note(m.status, vm, m.now())
+	state := shownState(vm)
+	_, t := c.state(state)
+	x = m.drawState(c, x, y, k, m.rowName(c, r), state, vm.Since, bold)
+	why := note(m.status, vm, now)
 	tint := of(t)
 	if t == good || t == moving {
 		tint = of(faint)
@@ -224,6 +237,9 @@ func (m model) drawDisk(c *canvas, x, y int, k columns, r row) {
 // returns where the numbers begin.
 func (m model) drawState(c *canvas, x, y int, k columns, name, state string, from time.Time, weight ink) int {
 	x += 1 + k.age + gap
+	if k.rpo > 0 {
+		x += k.rpo + gap
+	}
 	c.put(x, y, k.name, name, of(plain, weight))
 	x += k.name + gap
 	sign, t := c.state(state)
@@ -272,6 +288,9 @@ func drawNumbers(c *canvas, x, y int, k columns, n numbers) {
 func drawBar(c *canvas, x, y, w int, durable, sent float64, t tone) {
 	full := int(clampShare(durable) * float64(w))
 	part := max(full, int(clampShare(sent)*float64(w)))
+	if sent > 0 && part == 0 {
+		part = 1 // little is not nothing
+	}
 	for i := range w {
 		switch {
 		case i < full:
@@ -293,8 +312,8 @@ func (m model) about(c *canvas, r row) []span {
 		if !r.vm.Since.IsZero() {
 			text += " for " + since(r.vm.Since, now)
 		}
-		if r.vm.Because != "" {
-			text += ": " + r.vm.Because
+		if why := joined(damaged(r.vm), r.vm.Because); why != "" {
+			text += ": " + why
 		}
 		text += dot + plural(r.vm.Points, "point")
 		if r.vm.Point != "" && r.vm.State != progress.Committed {

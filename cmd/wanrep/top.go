@@ -29,7 +29,7 @@ ends nothing. Without a terminal it prints what "wanrep status" prints.`,
 			if err != nil {
 				return answered(err)
 			}
-			err = tui.Run(cmd.Context(), tui.Config{Source: client})
+			err = tui.Run(cmd.Context(), tui.Config{Source: client, Points: client.Points})
 			if errors.Is(err, tui.ErrNoTerminal) {
 				return printStatus(cmd, status)
 			}
