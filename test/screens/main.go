@@ -2,10 +2,12 @@
 // people who review it. It starts the real UI in a pseudo terminal with a status
 // from a file, reads the terminal's cells, and paints them.
 //
-//	go run ./test/screens -out top.png
+//	go run ./test/screens -all test/screens
 //	wanrep status --json > now.json && go run ./test/screens -status now.json -size 120x40 -out now.png
 //
-// It is no test and no part of wanrep; paint.go holds the painting.
+// With -all it paints the pictures that the README shows, which scenes.go lists; the
+// same fonts make the same files. It is no test and no part of wanrep; paint.go
+// holds the painting.
 package main
 
 import (
@@ -28,50 +30,71 @@ import (
 )
 
 func main() {
-	out := flag.String("out", "", "the PNG to write")
-	size := flag.String("size", "120x40", "columns and rows of the terminal")
-	status := flag.String("status", "tui/testdata/branch.json", "the status to show, as `wanrep status --json` prints it")
-	keys := flag.String("keys", "", "keys to press before the picture is taken, for example \"jj\"")
-	light := flag.Bool("light", false, "a terminal with a light background")
-	font := flag.String("font", "/usr/share/fonts/truetype/dejavu", "the directory of DejaVuSansMono.ttf and DejaVuSansMono-Bold.ttf")
+	var p picture
+	flag.StringVar(&p.out, "out", "", "the PNG to write")
+	all := flag.String("all", "", "the directory into which to write all pictures of the README, instead of one")
+	flag.StringVar(&p.size, "size", "120x40", "columns and rows of the terminal")
+	flag.StringVar(&p.status, "status", "tui/testdata/branch.json", "the status to show, as `wanrep status --json` prints it")
+	flag.StringVar(&p.keys, "keys", "", "keys to press before the picture is taken, for example \"jj\"")
+	flag.BoolVar(&p.light, "light", false, "a terminal with a light background")
+	flag.StringVar(&p.fonts, "font", "/usr/share/fonts/truetype/dejavu", "the directory of DejaVuSansMono.ttf and DejaVuSansMono-Bold.ttf")
 	flag.Parse()
-	if err := run(*out, *size, *status, *keys, *font, *light); err != nil {
+	paint := p.make
+	if *all != "" {
+		paint = func() error { return paintScenes(*all, p.status, p.fonts) }
+	}
+	if err := paint(); err != nil {
 		fmt.Fprintln(os.Stderr, "screens:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out, size, status, keys, fontDir string, light bool) error {
-	if out == "" {
+// A picture is one PNG of the UI.
+type picture struct {
+	out    string
+	size   string                 // "120x40"
+	status string                 // the file of the status to show
+	change func(*progress.Status) // of that status; nil for none
+	keys   string                 // pressed before the picture is taken
+	fonts  string                 // their directory
+	light  bool
+}
+
+// make writes the file.
+func (p picture) make() error {
+	if p.out == "" {
 		return fmt.Errorf("say with -out which file to write")
 	}
 	var w, h int
-	if _, err := fmt.Sscanf(size, "%dx%d", &w, &h); err != nil || w < 1 || h < 1 || w > 500 || h > 200 {
-		return fmt.Errorf("-size %q: write columns and rows, such as 120x40", size)
+	if _, err := fmt.Sscanf(p.size, "%dx%d", &w, &h); err != nil || w < 1 || h < 1 || w > 500 || h > 200 {
+		return fmt.Errorf("-size %q: write columns and rows, such as 120x40", p.size)
 	}
-	faces, err := loadFaces(fontDir)
+	faces, err := loadFaces(p.fonts)
 	if err != nil {
 		return err
 	}
-	data, err := os.ReadFile(status)
+	data, err := os.ReadFile(p.status)
 	if err != nil {
 		return err
 	}
 	var st progress.Status
 	if err := json.Unmarshal(data, &st); err != nil {
-		return fmt.Errorf("%s: %w", status, err)
+		return fmt.Errorf("%s: %w", p.status, err)
 	}
-	screen, err := show(st, w, h, keys, light)
+	if p.change != nil {
+		p.change(&st)
+	}
+	screen, err := show(st, w, h, p.keys, p.light)
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(out)
+	f, err := os.Create(p.out)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	encoder := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := encoder.Encode(f, paint(screen, faces, light)); err != nil {
+	if err := encoder.Encode(f, paint(screen, faces, p.light)); err != nil {
 		return err
 	}
 	return f.Close()

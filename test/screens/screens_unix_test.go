@@ -16,7 +16,8 @@ func TestPicture(t *testing.T) {
 		t.Skip("no font to paint with: ", err)
 	}
 	out := filepath.Join(t.TempDir(), "top.png")
-	if err := run(out, "80x24", "../../tui/testdata/branch.json", "?", fonts, false); err != nil {
+	p := picture{out: out, size: "80x24", status: "../../tui/testdata/branch.json", keys: "?", fonts: fonts}
+	if err := p.make(); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(out)
@@ -66,7 +67,8 @@ func TestClearErrors(t *testing.T) {
 		{"no font", "x.png", "80x24", "x", "/nowhere", "open /nowhere/DejaVuSansMono.ttf: no such file or directory: install fonts-dejavu-core, or name a directory with -font"},
 	}
 	for _, tt := range tests {
-		if err := run(tt.out, tt.size, tt.status, "", tt.fonts, false); err == nil || err.Error() != tt.want {
+		p := picture{out: tt.out, size: tt.size, status: tt.status, fonts: tt.fonts}
+		if err := p.make(); err == nil || err.Error() != tt.want {
 			t.Errorf("%s: got %v, want %s", tt.name, err, tt.want)
 		}
 	}
