@@ -76,6 +76,8 @@ const (
 	lockName    = "lock"
 	storeName   = "store.json"
 	storeSchema = "wanrep.store/1"
+	// storeIDBytes is how many random bytes name a store.
+	storeIDBytes = 16
 
 	partsName  = "parts"
 	pointsName = "points"
@@ -173,7 +175,7 @@ func (s *Store) open() error {
 func OpenReadOnly(fsys durable.FS, cfg Config) (*Store, error) {
 	s := &Store{fsys: fsys, cfg: cfg.withDefaults(), readOnly: true}
 	if err := s.readID(); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("this directory is not a store: it has no %s", storeName)
+		return nil, s.noStore()
 	} else if err != nil {
 		return nil, err
 	}
@@ -210,25 +212,19 @@ func (s *Store) readID() error {
 	if j.Schema != storeSchema {
 		return fmt.Errorf("%s has the schema %q; this version of wanrep knows %q", storeName, diskio.Printable(j.Schema), storeSchema)
 	}
+	if id, err := hex.DecodeString(j.ID); err != nil || len(id) != storeIDBytes {
+		return &damagedError{storeName, fmt.Sprintf("%q is no store's ID", diskio.Printable(j.ID))}
+	}
 	s.id = j.ID
 	return nil
 }
 
 // create makes an empty directory a store.
 func (s *Store) create() error {
-	entries, err := s.fsys.ReadDir(".")
-	if err != nil {
+	if err := s.noStore(); !errors.Is(err, errEmpty) {
 		return err
 	}
-	for _, e := range entries {
-		switch name := e.Name(); {
-		case name == lockName, name == storeName+durable.PartSuffix, name[0] == '.',
-			name == "lost+found", name == "System Volume Information", name == "$RECYCLE.BIN":
-		default:
-			return fmt.Errorf("this directory is not a store: it has no %s, and %q is in the way of a new one", storeName, diskio.Printable(name))
-		}
-	}
-	var id [16]byte
+	var id [storeIDBytes]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return err
 	}

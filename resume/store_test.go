@@ -318,7 +318,7 @@ func TestDirectoriesThatAreNoStore(t *testing.T) {
 		make func(*crashfs.FS) error
 		want string
 	}{
-		{"something else is there", func(f *crashfs.FS) error { return f.Mkdir("photos", 0o755) }, `"photos" is in the way`},
+		{"something else is there", func(f *crashfs.FS) error { return f.Mkdir("photos", 0o755) }, `but "photos"`},
 		{"a later version", func(f *crashfs.FS) error {
 			return durable.WriteFile(f, "store.json", []byte(`{"schema":"wanrep.store/2"}`), 0o644)
 		}, `schema "wanrep.store/2"`},
@@ -346,14 +346,57 @@ func TestDirectoriesThatAreNoStore(t *testing.T) {
 			}
 		})
 	}
-	if _, err := resume.OpenReadOnly(crashfs.New(), resume.Config{Format: plain{}}); err == nil {
-		t.Error("an empty directory was read as a store")
-	}
 	fsys := crashfs.New()
 	for _, name := range []string{"lost+found", ".snapshot", "System Volume Information"} {
 		must(t, fsys.Mkdir(name, 0o700))
 	}
 	open(t, fsys)
+}
+
+// TestWhatIsNotAStore: a directory that is no store says what it is, to who reads and
+// to who would make one.
+func TestWhatIsNotAStore(t *testing.T) {
+	tests := []struct {
+		name  string
+		make  func(*testing.T, *crashfs.FS)
+		want  string
+		makes bool // a store can be made there
+	}{
+		{"empty", func(*testing.T, *crashfs.FS) {}, "it is empty", true},
+		{"a file system's root", func(t *testing.T, f *crashfs.FS) { must(t, f.Mkdir("lost+found", 0o700)) }, "it is empty", true},
+		{"somebody's files", func(t *testing.T, f *crashfs.FS) { must(t, f.Mkdir("Music", 0o700)) }, `it has no store.json but "Music"`, false},
+		{
+			"without its name", func(t *testing.T, f *crashfs.FS) {
+				s := open(t, f)
+				commit(t, s, newSnapshot("os", "ab", 512))
+				must(t, errors.Join(s.Close(), f.Remove("store.json")))
+			},
+			"it has 1 restore points and no store.json", false,
+		},
+		{
+			"with another's name", func(t *testing.T, f *crashfs.FS) {
+				must(t, open(t, f).Close())
+				rewrite(t, f, "store.json", func(s string) string { return strings.Replace(s, `"id": "`, `"id": "x`, 1) })
+			},
+			"is no store's ID", false,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			fsys := crashfs.New()
+			test.make(t, fsys)
+			_, err := resume.OpenReadOnly(fsys, resume.Config{Format: plain{}})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("read: got %v, want %q", err, test.want)
+			}
+			s, err := resume.Open(fsys, resume.Config{Format: plain{}})
+			if test.makes {
+				must(t, errors.Join(err, s.Close()))
+			} else if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("open: got %v, want %q", err, test.want)
+			}
+		})
+	}
 }
 
 func TestStoreIsLocked(t *testing.T) {
