@@ -92,7 +92,10 @@ func (u *uplink) look() (usable, addressless bool) {
 				continue
 			}
 			ip, _ := netip.AddrFromSlice(n.IP)
-			if ip = ip.Unmap(); byAddress && ip == local || !byAddress && !ip.IsLinkLocalUnicast() {
+			ip = ip.Unmap()
+			// All of 127.0.0.0/8 is there when 127.0.0.1 is.
+			there := ip == local || ip.IsLoopback() && local.IsLoopback() && n.Contains(local.AsSlice())
+			if byAddress && there || !byAddress && !ip.IsLinkLocalUnicast() {
 				return up, false
 			}
 		}
