@@ -108,7 +108,8 @@ func printStatusJSON(cmd *cobra.Command, status progress.Status, down error) err
 	return documented(code, err)
 }
 
-// printStatus prints the tables, and what happens next where the line is lost.
+// printStatus prints the tables, and what happens next where the line is lost, or
+// would if it were.
 func printStatus(cmd *cobra.Command, status progress.Status) error {
 	out := cmd.OutOrStdout()
 	width, terminal := 0, false
@@ -120,7 +121,7 @@ func printStatus(cmd *cobra.Command, status progress.Status) error {
 	if _, err := fmt.Fprint(out, tui.Table(status, width, color)); err != nil {
 		return err
 	}
-	for i, text := range expect(status) {
+	for i, text := range append(expect(status), outlook(status)...) {
 		if i == 0 {
 			fmt.Fprintln(out)
 		}
