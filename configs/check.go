@@ -41,7 +41,7 @@ func (d *document) check(c *Config, root map[string]any) {
 		d.checkName("name", c.Name)
 	}
 	d.notEmpty("state_dir", c.StateDir)
-	d.checkSocket(c)
+	d.checkSockets(c)
 	if c.Metrics.Listen != "" {
 		d.problem("metrics.listen", `write listen = ""`, "metrics are not in this version")
 	}
@@ -121,16 +121,23 @@ func (d *document) notEmpty(at, value string) {
 	}
 }
 
-func (d *document) checkSocket(c *Config) {
+func (d *document) checkSockets(c *Config) {
 	d.notEmpty("control.socket", c.Control.Socket)
-	path := c.Control.Socket
+	d.checkSocket("control.socket", c.Control.Socket)
+	d.checkSocket("control.readonly_socket", c.Control.ReadOnlySocket)
+	if c.Control.Socket != "" && c.Control.ReadOnlySocket == c.Control.Socket {
+		d.problem("control.readonly_socket", "", "readonly_socket is the same as socket")
+	}
+}
+
+func (d *document) checkSocket(at, path string) {
 	if !filepath.IsAbs(path) {
-		if dir, err := filepath.Abs(filepath.Dir(c.File)); err == nil {
+		if dir, err := filepath.Abs(filepath.Dir(d.file)); err == nil {
 			path = filepath.Join(dir, path)
 		}
 	}
 	if len(path) > maxSocketBytes {
-		d.problem("control.socket", "", "the socket's path has %d bytes, more than the %d that a socket can have: %s",
+		d.problem(at, "", "the socket's path has %d bytes, more than the %d that a socket can have: %s",
 			len(path), maxSocketBytes, path)
 	}
 }

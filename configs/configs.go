@@ -59,6 +59,8 @@ type Config struct {
 // Control is how commands reach the running appliance.
 type Control struct {
 	Socket string `toml:"socket" json:"socket"`
+	// ReadOnlySocket tells the status and nothing more. Empty: none.
+	ReadOnlySocket string `toml:"readonly_socket" json:"readonly_socket"`
 }
 
 // Metrics is where Prometheus reads. Empty: nowhere, the only value for now.
@@ -233,7 +235,7 @@ func (c *Config) makeAbsolute() error {
 	if err != nil {
 		return fmt.Errorf("read config: %w", err)
 	}
-	paths := []*string{&c.StateDir, &c.Control.Socket, &c.Store.Path}
+	paths := []*string{&c.StateDir, &c.Control.Socket, &c.Control.ReadOnlySocket, &c.Store.Path}
 	for i := range c.VMs {
 		for j := range c.VMs[i].Disks {
 			paths = append(paths, &c.VMs[i].Disks[j].Path)

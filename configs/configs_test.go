@@ -20,6 +20,7 @@ state_dir = "state"
 
 [control]
 socket = "wanrep.sock"
+readonly_socket = "watch/wanrep.sock"
 
 [metrics]
 listen = ""
@@ -74,7 +75,7 @@ func TestParseReadsEverything(t *testing.T) {
 	want := &Config{
 		File: filepath.Join(dir, "wanrep.toml"), Role: "source", Name: "branch-lyon",
 		StateDir: filepath.Join(dir, "state"),
-		Control:  Control{Socket: filepath.Join(dir, "wanrep.sock")},
+		Control:  Control{Socket: filepath.Join(dir, "wanrep.sock"), ReadOnlySocket: filepath.Join(dir, "watch", "wanrep.sock")},
 		Peers:    []Peer{{"dr-paris", []string{"dr.example.net:7443", "[2001:db8::7]:7443"}, pin}},
 		Uplinks:  []Uplink{{"fibre", "192.0.2.10", 0, false}, {"lte", "", 5e6 / 8, true}},
 		Link:     Link{Duration(90 * time.Second), Duration(10 * time.Second), 20e6 / 8, Duration(time.Minute)},

@@ -17,7 +17,7 @@ import (
 
 // An appliance is a source or a target with all that it owns. A process has one.
 type appliance interface {
-	control.Handler
+	control.Appliance
 	// Serve does the appliance's work until ctx ends, and returns when nothing
 	// of it runs any more.
 	Serve(ctx context.Context) error

@@ -88,11 +88,12 @@ func runHere(ctx context.Context, cfg *configs.Config, job string, stderr io.Wri
 	}
 	defer lock.Close()
 	warn(stderr, cfg)
-	log := newLog(stderr, slog.LevelWarn)
+	out := stderr
 	if screen.terminal {
-		log = slog.New(slog.DiscardHandler) // the bars tell it
+		out = io.Discard // the bars tell it
 	}
-	source, err := openSource(cfg, log, nil)
+	book := newLogbook(out, slog.LevelWarn)
+	source, err := openSource(cfg, book.log, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +110,7 @@ func runHere(ctx context.Context, cfg *configs.Config, job string, stderr io.Wri
 	if err != nil {
 		fmt.Fprintf(stderr, "wanrep: warning: wanrep top cannot watch this run: %v\n", err)
 	} else {
-		others.Go(func() { control.Serve(beside, ln, source, log) })
+		others.Go(func() { control.Serve(beside, ln, served{source, book}, book.log) })
 	}
 	others.Go(func() { follow(beside, source.board, screen.show) })
 	return source.Run(ctx, job)

@@ -31,8 +31,8 @@ stops is parked, and completed by the next run.`,
 				return err
 			}
 			warn(cmd.ErrOrStderr(), cfg)
-			log := newLog(cmd.ErrOrStderr(), slog.Level(level))
-			return serve(cmd.Context(), cfg, log, func() { fmt.Fprintln(cmd.ErrOrStderr(), "ready") })
+			book := newLogbook(cmd.ErrOrStderr(), slog.Level(level))
+			return serve(cmd.Context(), cfg, book, func() { fmt.Fprintln(cmd.ErrOrStderr(), "ready") })
 		},
 	}
 	at.addConfig(cmd)
@@ -41,13 +41,13 @@ stops is parked, and completed by the next run.`,
 }
 
 // serve runs an appliance until ctx ends. ready is called once it serves.
-func serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, ready func()) (err error) {
+func serve(ctx context.Context, cfg *configs.Config, book *logbook, ready func()) (err error) {
 	lock, err := lockState(cfg)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	app, err := openAppliance(cfg, log)
+	app, err := openAppliance(cfg, book.log)
 	if err != nil {
 		return err
 	}
@@ -56,22 +56,61 @@ func serve(ctx context.Context, cfg *configs.Config, log *slog.Logger, ready fun
 			err = closing
 		}
 	}()
-	ln, err := control.Listen(ctx, cfg.Control.Socket)
+	services, err := servicesOf(ctx, cfg, served{app, book})
 	if err != nil {
 		return err
 	}
+	err = runAll(ctx, services, func() {
+		book.log.Info("appliance serves", "role", cfg.Role, "name", cfg.Name, "socket", cfg.Control.Socket)
+		ready()
+	})
+	book.log.Info("appliance stopped", "name", cfg.Name)
+	return err
+}
+
+// A service does something until its context ends.
+type service func(context.Context) error
+
+// servicesOf returns what an appliance's process does: its work, and answering on
+// its sockets, which are opened here.
+func servicesOf(ctx context.Context, cfg *configs.Config, app served) ([]service, error) {
+	ln, err := control.Listen(ctx, cfg.Control.Socket)
+	if err != nil {
+		return nil, err
+	}
+	services := []service{
+		app.Serve,
+		func(ctx context.Context) error { return control.Serve(ctx, ln, app, app.log) },
+	}
+	if cfg.Control.ReadOnlySocket == "" {
+		return services, nil
+	}
+	readOnly, err := control.Listen(ctx, cfg.Control.ReadOnlySocket)
+	if err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return append(services, func(ctx context.Context) error {
+		return control.ServeReadOnly(ctx, readOnly, app.appliance, app.log)
+	}), nil
+}
+
+// runAll runs services side by side; when one ends, so do the others. It calls
+// ready once all have begun.
+func runAll(ctx context.Context, services []service, ready func()) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	ended := make(chan error, 2)
-	go func() { ended <- control.Serve(ctx, ln, app, log) }()
-	go func() { ended <- app.Serve(ctx) }()
-	log.Info("appliance serves", "role", cfg.Role, "name", cfg.Name, "socket", cfg.Control.Socket)
+	ended := make(chan error, len(services))
+	for _, run := range services {
+		go func() { ended <- run(ctx) }()
+	}
 	ready()
-	err = <-ended
-	stop() // one does not serve without the other
-	err = errors.Join(err, <-ended)
-	log.Info("appliance stopped", "name", cfg.Name)
-	return err
+	var errs []error
+	for range services {
+		errs = append(errs, <-ended)
+		stop()
+	}
+	return errors.Join(errs...)
 }
 
 // warn prints what is odd in a config that can be used.
@@ -79,23 +118,4 @@ func warn(out io.Writer, cfg *configs.Config) {
 	for _, p := range cfg.Warnings {
 		fmt.Fprintf(out, "wanrep: warning: %s\n", p)
 	}
-}
-
-func newLog(out io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
-}
-
-// A logLevel is a slog.Level as a flag. The zero value is info.
-type logLevel slog.Level
-
-func (l *logLevel) String() string { return slog.Level(*l).String() }
-func (l *logLevel) Type() string   { return "level" }
-
-func (l *logLevel) Set(s string) error {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s)); err != nil {
-		return fmt.Errorf("write debug, info, warn or error")
-	}
-	*l = logLevel(level)
-	return nil
 }

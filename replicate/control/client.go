@@ -30,27 +30,27 @@ var errSilent = errors.New("it does not answer in time")
 // Status returns the appliance's status.
 func (c *Client) Status(ctx context.Context) (progress.Status, error) {
 	var s progress.Status
-	err := c.ask(ctx, http.MethodGet, "/v1/status", &s)
+	err := c.ask(ctx, http.MethodGet, "/v1/status", nil, &s)
 	return s, err
 }
 
 // Points returns the document of the points of the appliance's store.
 func (c *Client) Points(ctx context.Context) (json.RawMessage, error) {
 	var doc json.RawMessage
-	err := c.ask(ctx, http.MethodGet, "/v1/points", &doc)
+	err := c.ask(ctx, http.MethodGet, "/v1/points", nil, &doc)
 	return doc, err
 }
 
 // Peers returns whom the appliance is paired with.
 func (c *Client) Peers(ctx context.Context) ([]Peer, error) {
 	var a peersAnswer
-	err := c.ask(ctx, http.MethodGet, "/v1/pair", &a)
+	err := c.ask(ctx, http.MethodGet, "/v1/pair", nil, &a)
 	return a.Peers, err
 }
 
 // Remove makes the appliance forget a peer.
 func (c *Client) Remove(ctx context.Context, name string) error {
-	return c.ask(ctx, http.MethodDelete, "/v1/pair/"+url.PathEscape(name), nil)
+	return c.ask(ctx, http.MethodDelete, "/v1/pair/"+url.PathEscape(name), nil, nil)
 }
 
 // Run asks for one run of a job and returns its report, which may be there even
@@ -61,7 +61,7 @@ func (c *Client) Run(ctx context.Context, job string, each func(progress.Status)
 	whole, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
-		if c.ask(whole, http.MethodDelete, "/v1/runs/"+url.PathEscape(job), nil) != nil {
+		if c.ask(whole, http.MethodDelete, "/v1/runs/"+url.PathEscape(job), nil, nil) != nil {
 			cancel()
 			return
 		}
@@ -70,7 +70,7 @@ func (c *Client) Run(ctx context.Context, job string, each func(progress.Status)
 	})
 	defer stop()
 	var last line
-	err := c.stream(whole, "/v1/runs", runRequest{Job: job}, func(l line) bool {
+	err := c.stream(whole, http.MethodPost, "/v1/runs", runRequest{Job: job}, func(l line) bool {
 		if l.Status != nil {
 			each(*l.Status)
 			return true
@@ -93,7 +93,7 @@ func (c *Client) Run(ctx context.Context, job string, each func(progress.Status)
 // Offer asks for a one-time code.
 func (c *Client) Offer(ctx context.Context) (Offer, error) {
 	var first line
-	err := c.stream(ctx, "/v1/pair/offer", offerRequest{}, func(l line) bool {
+	err := c.stream(ctx, http.MethodPost, "/v1/pair/offer", offerRequest{}, func(l line) bool {
 		first = l
 		return false
 	})
@@ -110,7 +110,7 @@ func (c *Client) Offer(ctx context.Context) (Offer, error) {
 // it. When ctx ends, the code is void.
 func (c *Client) OfferAndWait(ctx context.Context, show func(Offer)) (Peer, error) {
 	var last line
-	err := c.stream(ctx, "/v1/pair/offer", offerRequest{Wait: true}, func(l line) bool {
+	err := c.stream(ctx, http.MethodPost, "/v1/pair/offer", offerRequest{Wait: true}, func(l line) bool {
 		if l.Offer != nil {
 			show(*l.Offer)
 			return true
@@ -130,11 +130,15 @@ func (c *Client) OfferAndWait(ctx context.Context, show func(Offer)) (Peer, erro
 	return *last.Joined, nil
 }
 
-// ask makes one request; answer may be nil.
-func (c *Client) ask(ctx context.Context, method, path string, answer any) error {
+// ask makes one request; req and answer may be nil.
+func (c *Client) ask(ctx context.Context, method, path string, req, answer any) error {
+	body, err := bodyOf(req)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	resp, err := c.do(ctx, method, path, nil)
+	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
@@ -152,19 +156,26 @@ func (c *Client) ask(ctx context.Context, method, path string, answer any) error
 	return nil
 }
 
+func bodyOf(req any) ([]byte, error) {
+	if req == nil {
+		return nil, nil
+	}
+	return json.Marshal(req)
+}
+
 // stream makes a request that is answered by lines, until each wants no more.
 // It fails when no line arrives for two answerTimeouts, except that an offer's
 // second line may take as long as the code lives.
-func (c *Client) stream(ctx context.Context, path string, req any, each func(line) bool) error {
+func (c *Client) stream(ctx context.Context, method, path string, req any, each func(line) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	body, err := json.Marshal(req)
+	body, err := bodyOf(req)
 	if err != nil {
 		return err
 	}
 	silence := time.AfterFunc(2*answerTimeout, func() { cancel(errSilent) })
 	defer silence.Stop()
-	resp, err := c.do(ctx, http.MethodPost, path, body)
+	resp, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
 	}

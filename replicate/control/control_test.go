@@ -26,13 +26,17 @@ type fake struct {
 	finish  chan struct{} // closed: runs end well
 	join    chan Peer
 	voided  chan struct{}
+	events  *progress.Feed[progress.Event]
+	logs    *progress.Feed[LogLine]
 
 	mu    sync.Mutex
 	peers []Peer
+	asked []string // what the operator wanted
 }
 
 func newFake() *fake {
 	return &fake{started: make(chan string, 8), finish: make(chan struct{}), join: make(chan Peer, 1), voided: make(chan struct{}, 1),
+		events: progress.NewFeed[progress.Event](2), logs: progress.NewFeed[LogLine](2),
 		peers: []Peer{{Name: "branch a/b", Addresses: []string{"192.0.2.1:7443"}, Pin: "sha256:aa"}}}
 }
 
@@ -87,6 +91,26 @@ func (f *fake) Remove(_ context.Context, name string) error {
 		}
 	}
 	return &Error{Code: NotFound, Text: "not paired with " + name}
+}
+
+func (f *fake) Events() *progress.Feed[progress.Event] { return f.events }
+func (f *fake) Logs() *progress.Feed[LogLine]          { return f.logs }
+
+func (f *fake) Pause(_ context.Context, job, because string) error {
+	if job == "nope" {
+		return &Error{Code: NotFound, Text: `no job "nope"`}
+	}
+	return f.note("pause %q because %q", job, because)
+}
+
+func (f *fake) Resume(_ context.Context, job string) error { return f.note("resume %q", job) }
+func (f *fake) Limit(_ context.Context, rate int64) error  { return f.note("limit %d", rate) }
+func (f *fake) SetLogLevel(level slog.Level)               { f.note("log %v", level) }
+func (f *fake) note(format string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, fmt.Sprintf(format, args...))
+	return nil
 }
 
 // shortDir is a temporary directory whose path leaves room for a socket's name.

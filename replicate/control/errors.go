@@ -15,6 +15,7 @@ const (
 	Busy        = "busy"
 	WrongRole   = "wrong role" // a source has no points, a target no jobs
 	Interrupted = "interrupted"
+	ReadOnly    = "read-only" // the socket only tells
 )
 
 // An Error is what the appliance answers when it cannot do a request.
@@ -58,6 +59,8 @@ func httpStatus(code string) int {
 		return http.StatusConflict
 	case WrongRole:
 		return http.StatusNotImplemented
+	case ReadOnly:
+		return http.StatusForbidden
 	}
 	return http.StatusInternalServerError
 }

@@ -11,14 +11,26 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"wanrep/replicate/progress"
 )
 
 // Serve answers requests on ln until ctx ends, then lets those under way
 // finish, closes ln and returns nil. Runs see ctx end and park first.
 func Serve(ctx context.Context, ln net.Listener, h Handler, log *slog.Logger) error {
 	s := &server{h: h, runs: map[string]context.CancelFunc{}}
+	return serveRoutes(ctx, ln, s.routes(), log)
+}
+
+// ServeReadOnly is Serve for a socket that changes nothing and tells no secrets: the
+// status, the points and the events.
+func ServeReadOnly(ctx context.Context, ln net.Listener, a Appliance, log *slog.Logger) error {
+	return serveRoutes(ctx, ln, readOnlyRoutes(a), log)
+}
+
+func serveRoutes(ctx context.Context, ln net.Listener, routes http.Handler, log *slog.Logger) error {
 	hs := &http.Server{
-		Handler:           s.routes(),
+		Handler:           http.MaxBytesHandler(routes, maxRequestBytes),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       answerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -54,22 +66,45 @@ type server struct {
 
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.plain(s.status))
-	mux.HandleFunc("GET /v1/points", s.plain(s.points))
-	mux.HandleFunc("GET /v1/pair", s.plain(s.peers))
-	mux.HandleFunc("DELETE /v1/pair/{name}", s.plain(s.remove))
-	mux.HandleFunc("DELETE /v1/runs/{job}", s.plain(s.interrupt))
+	addReadable(mux, s.h)
+	mux.HandleFunc("GET /v1/logs", s.logs)
+	mux.HandleFunc("POST /v1/pause", plain(s.pause))
+	mux.HandleFunc("POST /v1/resume", plain(s.resume))
+	mux.HandleFunc("PUT /v1/limit", plain(s.limit))
+	mux.HandleFunc("PUT /v1/log-level", plain(s.level))
+	mux.HandleFunc("GET /v1/pair", plain(s.peers))
+	mux.HandleFunc("DELETE /v1/pair/{name}", plain(s.remove))
+	mux.HandleFunc("DELETE /v1/runs/{job}", plain(s.interrupt))
 	mux.HandleFunc("POST /v1/runs", s.run)
 	mux.HandleFunc("POST /v1/pair/offer", s.offer)
-	mux.HandleFunc("/", s.plain(func(r *http.Request) (any, error) {
+	mux.HandleFunc("/", plain(func(r *http.Request) (any, error) {
 		return nil, &Error{Code: NotFound, Text: fmt.Sprintf("the appliance knows no %.20q of %.80q", r.Method, r.URL.Path),
 			Tip: "the command and the running appliance may be of different versions; compare wanrep version with wanrep status"}
 	}))
-	return http.MaxBytesHandler(mux, maxRequestBytes)
+	return mux
+}
+
+// addReadable adds what a read-only socket answers too.
+func addReadable(mux *http.ServeMux, a Appliance) {
+	mux.HandleFunc("GET /v1/status", plain(func(*http.Request) (any, error) { return a.Status(), nil }))
+	mux.HandleFunc("GET /v1/points", plain(func(r *http.Request) (any, error) { return a.Points(r.Context()) }))
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) {
+		follow(w, r, a.Events(), func(e progress.Event) line { return line{Event: &e} })
+	})
+}
+
+func readOnlyRoutes(a Appliance) http.Handler {
+	mux := http.NewServeMux()
+	addReadable(mux, a)
+	mux.HandleFunc("/", plain(func(*http.Request) (any, error) {
+		return nil, &Error{Code: ReadOnly, Text: "this socket only tells the status, the points and the events",
+			Tip: "for anything else use the appliance's [control] socket"}
+	}))
+	return mux
 }
 
 // plain makes a handler of one question with one answer.
-func (s *server) plain(answer func(*http.Request) (any, error)) http.HandlerFunc {
+func plain(answer func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 		w.Header().Set("Content-Type", "application/json")
@@ -82,10 +117,6 @@ func (s *server) plain(answer func(*http.Request) (any, error)) http.HandlerFunc
 		json.NewEncoder(w).Encode(v)
 	}
 }
-
-func (s *server) status(*http.Request) (any, error) { return s.h.Status(), nil }
-
-func (s *server) points(r *http.Request) (any, error) { return s.h.Points(r.Context()) }
 
 func (s *server) peers(r *http.Request) (any, error) {
 	peers, err := s.h.Peers(r.Context())
@@ -117,7 +148,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request) {
 		err = s.begin(req.Job, cancel)
 	}
 	if err != nil {
-		s.plain(func(*http.Request) (any, error) { return nil, err })(w, r)
+		plain(func(*http.Request) (any, error) { return nil, err })(w, r)
 		return
 	}
 	defer s.end(req.Job)
@@ -178,7 +209,7 @@ func (s *server) offer(w http.ResponseWriter, r *http.Request) {
 		o, err = s.h.Offer(r.Context())
 	}
 	if err != nil {
-		s.plain(func(*http.Request) (any, error) { return nil, err })(w, r)
+		plain(func(*http.Request) (any, error) { return nil, err })(w, r)
 		return
 	}
 	out := newStream(w)

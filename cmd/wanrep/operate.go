@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+
+	"wanrep/replicate/control"
+	"wanrep/replicate/progress"
+)
+
+// Events are what happens at the source.
+func (s *sourceAppliance) Events() *progress.Feed[progress.Event] { return s.board.Events() }
+
+// Pause holds a job, or all of them.
+func (s *sourceAppliance) Pause(_ context.Context, job, because string) error {
+	return s.explain(s.engine.Pause(job, because))
+}
+
+// Resume lets a job, or all of them, go on.
+func (s *sourceAppliance) Resume(_ context.Context, job string) error {
+	return s.explain(s.engine.Resume(job))
+}
+
+// Limit sets the most that is sent over all links.
+func (s *sourceAppliance) Limit(_ context.Context, bytesPerSecond int64) error {
+	s.endpoint.SetMaxRate(bytesPerSecond)
+	s.board.SetMaxRate(bytesPerSecond)
+	return nil
+}
+
+// Events are what happens at the target.
+func (t *targetAppliance) Events() *progress.Feed[progress.Event] { return t.board.Events() }
+
+// Pause tells that a target has no jobs.
+func (t *targetAppliance) Pause(context.Context, string, string) error {
+	return &control.Error{Code: control.WrongRole, Text: "a target runs no jobs", Tip: "pause the job at its source"}
+}
+
+// Resume tells that a target has no jobs.
+func (t *targetAppliance) Resume(context.Context, string) error {
+	return &control.Error{Code: control.WrongRole, Text: "a target runs no jobs", Tip: "resume the job at its source"}
+}
+
+// Limit tells that a target only receives.
+func (t *targetAppliance) Limit(context.Context, int64) error {
+	return &control.Error{Code: control.WrongRole, Text: "a target only receives", Tip: "limit the rate at its sources"}
+}
