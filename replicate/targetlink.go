@@ -126,6 +126,12 @@ func (l *targetLink) answer(message any, err error) error {
 // only reads. A source that must not attach is refused, which is the error too.
 func (l *targetLink) hello() (*wire.Hello, error) {
 	message, err := wire.Read(l.control)
+	if _, asked := message.(*wire.Clock); asked {
+		if err := wire.Write(l.control, &wire.Clock{Time: time.Now().UnixMilli()}); err != nil {
+			return nil, err
+		}
+		message, err = wire.Read(l.control)
+	}
 	if err != nil {
 		return nil, err
 	}

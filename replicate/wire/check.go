@@ -21,6 +21,10 @@ func check(message any) error {
 				return err
 			}
 		}
+	case *Clock:
+		if m.Time < 0 || m.Time > MaxTime {
+			return badf(what, "a time of %d", m.Time)
+		}
 	case *Welcome:
 		if len(m.Store) > MaxName {
 			return badf(what, "a store's name of %d bytes", len(m.Store))

@@ -28,6 +28,7 @@ const (
 
 	typeDigests    = 11
 	typeDigestList = 12
+	typeClock      = 13
 )
 
 // A message is length (4 bytes, of what follows), type (4 bytes) and body (CBOR).
@@ -133,6 +134,8 @@ func typeOf(message any) (uint32, bool) {
 		return typeDigests, true
 	case *DigestList:
 		return typeDigestList, true
+	case *Clock:
+		return typeClock, true
 	}
 	return 0, false
 }
@@ -163,6 +166,8 @@ func blank(kind uint32) any {
 		return &Digests{}
 	case typeDigestList:
 		return &DigestList{}
+	case typeClock:
+		return &Clock{}
 	}
 	return &Unknown{Type: uint64(kind)}
 }

@@ -20,6 +20,8 @@ import (
 //	Commit                  →
 //	                        ←     Committed
 //
+// Before Hello, or in place of it, the source may ask for the target's Clock.
+//
 // In place of any answer the target may say Refused. Hello changes nothing at the
 // target, because an attacker can play a recorded one again.
 
@@ -37,6 +39,16 @@ const (
 	// often before it learns that a target has let one of them in looks like a copy.
 	MaxBefore = 64
 )
+
+// MaxTime is the last millisecond of the year 9999.
+const MaxTime = 253402300799999
+
+// Clock asks a target for the time it has, and is its answer. It changes nothing at
+// either end, so that the state of the source has no part in it.
+type Clock struct {
+	// Time is in milliseconds of Unix time; 0 in the question.
+	Time int64 `cbor:"0,keyasint"`
+}
 
 // Hello opens a link. The target answers Welcome.
 type Hello struct {

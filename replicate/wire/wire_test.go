@@ -31,6 +31,7 @@ func messages() []any {
 		&Refused{Code: CodeFull, Text: "the disk is full"},
 		&Digests{Generation: 2, Disk: 1, Offset: 65536},
 		&DigestList{Records: make([]byte, 2*DigestRecordBytes), Last: true},
+		&Clock{Time: 1700000000000},
 	}
 }
 
@@ -79,6 +80,7 @@ func TestBadMessages(t *testing.T) {
 		{"long identity", with(func(d *Disk) { d.Identity = strings.Repeat("x", MaxIdentity+1) }), "identity"},
 		{"many VMs", &Hello{VMs: make([]string, MaxVMs+1)}, "257 VMs"},
 		{"many processes", &Hello{Before: make([][16]byte, MaxBefore+1)}, "65 earlier processes"},
+		{"no time", &Clock{Time: MaxTime + 1}, "a time of 253402300800000"},
 		{"long store", &Welcome{Store: strings.Repeat("s", MaxName+1)}, "a store's name of 257 bytes"},
 		{"long point", &Welcome{Positions: []Position{{Last: strings.Repeat("s", MaxName+1)}}}, "a point's name of 257 bytes"},
 		{"negative offset", &Durable{Offset: -1}, "in no disk"},
