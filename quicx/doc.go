@@ -13,11 +13,18 @@
 //
 // The package knows nothing of disks, jobs or what the streams carry. It is the
 // only importer of quic-go; several of its rules exist because of how quic-go
-// v0.65.0 behaves, and facts_test.go checks that it still does:
+// v0.65.0 behaves, and facts_test.go and its neighbours check that it still does:
 //
 //   - any send error kills a connection, so every socket is wrapped (socket.go);
 //   - a path cannot be probed once the active one is dead under load, so exactly
 //     one standby path is kept validated (paths.go);
+//   - a target answers no probe from the address in use, so an uplink has a second
+//     socket (uplink.go);
+//   - a switch to another path wakes nothing, so a heartbeat follows it (paths.go);
+//   - after an outage it waits about as long again, so a silent link is sent anew
+//     twice a second (watch.go);
+//   - stateless resets are not recognised after a migration, so a link is dialed
+//     beside a silent one (spare.go);
 //   - closing the transport a connection was dialed on kills it even after it
 //     migrated, so transports live as long as the endpoint (uplink.go);
 //   - after a rejected 0-RTT attempt a connection can never migrate, so it is

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,33 +19,37 @@ import (
 // A bench is a hand-made target and the means to dial it.
 type bench struct {
 	*world
-	server *quic.Transport
-	config *tls.Config // of the target
-	id     *Identity   // of the source
-	conns  chan *quic.Conn
+	server   *quic.Transport
+	listener *quic.EarlyListener
+	config   *tls.Config  // of the target
+	quic     *quic.Config // of the target
+	id       *Identity    // of the source
+	conns    chan *quic.Conn
+	read     atomic.Int64 // bytes of streams, at the target
 }
 
 func onBench(t *testing.T, f func(t *testing.T, b *bench)) {
 	t.Helper()
 	inWorld(t, func(t *testing.T, w *world) {
 		b := &bench{world: w, id: testIdentity(t, "branch-lyon"), conns: make(chan *quic.Conn, 16)}
+		b.config = serverTLS(b.identity, func(tls.ConnectionState) error { return nil })
+		newTicketKeys(b.config)
+		b.quic = quicConfig(DefaultIdleTimeout, DefaultKeepAlive, 16)
+		b.quic.Allow0RTT = true
 		b.serve()
 		f(t, b)
 	})
 }
 
-// serve starts the target. Its ticket keys are new each time.
+// serve starts the target.
 func (b *bench) serve() {
-	b.config = serverTLS(b.identity, func(tls.ConnectionState) error { return nil })
-	newTicketKeys(b.config)
 	b.server = b.transport(b.targetAddr.IP.String(), b.targetAddr.Port, func(pc net.PacketConn) net.PacketConn { return pc })
 	b.server.StatelessResetKey = &quic.StatelessResetKey{1, 2, 3}
-	qc := quicConfig(DefaultIdleTimeout, DefaultKeepAlive, 16)
-	qc.Allow0RTT = true
-	ln, err := b.server.ListenEarly(b.config, qc)
+	ln, err := b.server.ListenEarly(b.config, b.quic)
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.listener = ln
 	go func() {
 		for {
 			conn, err := ln.Accept(context.Background())
@@ -61,7 +66,9 @@ func (b *bench) serve() {
 					go func() {
 						buf := make([]byte, 64<<10)
 						for {
-							if _, err := s.Read(buf); err != nil {
+							n, err := s.Read(buf)
+							b.read.Add(int64(n))
+							if err != nil {
 								return
 							}
 						}
@@ -70,6 +77,12 @@ func (b *bench) serve() {
 			}()
 		}
 	}()
+}
+
+// stop ends the target without a goodbye.
+func (b *bench) stop() {
+	b.server.Close()
+	b.server.Conn.Close()
 }
 
 func (b *bench) transport(ip string, port int, wrap func(net.PacketConn) net.PacketConn) *quic.Transport {
@@ -116,7 +129,11 @@ func flood(t *testing.T, conn *quic.Conn) {
 			if _, err := s.Write(patternAt(0, loadChunk)); err != nil {
 				return
 			}
-			time.Sleep(5 * time.Millisecond)
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-conn.Context().Done():
+				return
+			}
 		}
 	}()
 	time.Sleep(time.Second)
@@ -286,8 +303,7 @@ func TestFactResetIsNotSeenAfterMigration(t *testing.T) {
 			}
 			flood(t, conn)
 			b.wan.set(true, b.targetAddr.IP.String())
-			b.server.Close()
-			b.server.Conn.Close()
+			b.stop()
 			b.wan.set(false, b.targetAddr.IP.String())
 			b.serve()
 			time.Sleep(10 * time.Second)
