@@ -327,6 +327,9 @@ func TestUplinksTakeTurns(t *testing.T) {
 		if s := link.Stats(); s.Migrations != 12 {
 			t.Errorf("%d migrations", s.Migrations)
 		}
+		if got := w.texts(EventRevived); len(got) > 0 {
+			t.Errorf("an uplink that was down is said to answer: %q", got)
+		}
 	})
 }
 

@@ -28,6 +28,9 @@ func (k *pathKeeper) watch(now time.Time) {
 	owed, heard := k.silence.observe(now, k.heardPackets(c.PacketsReceived), k.link.takeWrites())
 	if heard {
 		k.heardAt.Store(now.UnixNano())
+	}
+	// What was under way when an uplink went down is no reason to stay there.
+	if stale := k.active.out.uplink.down.Load() && now.Sub(k.suspect) < resendEvery; heard && !stale {
 		k.hear(now, owed, c.SmoothedRTT)
 	}
 	if k.silence.wantsBeat(now) {

@@ -69,9 +69,12 @@ var layers = map[string]layer{
 	},
 	"tui/quiet": {modules: []string{lipgloss}}, // a module of its own, see there
 
-	"test/bench": {imports: []string{"diskio", "diskio/image", "diskio/vhdx"}},
-	"test/wan":   {},
-	"test":       {tests: []string{"diskio", "diskio/vhdx", "test/wan", xsys}},
+	"test/bench": {
+		imports: []string{"diskio", "diskio/image", "diskio/vhdx", "replicate/control", "replicate/progress", "test/wan"},
+		modules: []string{xsys},
+	},
+	"test/wan": {},
+	"test":     {tests: []string{"diskio", "diskio/vhdx", "test/wan", xsys}},
 	"test/ladder": {tests: []string{
 		"diskio", "diskio/digest", "diskio/durable", "diskio/durable/crashfs", "quicx", "replicate",
 		"replicate/progress", "replicate/wire", "resume", "resume/vhdxstore", quicGo + "/testutils/simnet",

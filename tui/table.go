@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/muesli/termenv"
@@ -27,22 +28,77 @@ func Table(st progress.Status, width int, color bool) string {
 	if !st.Started.IsZero() {
 		up = ", up " + Duration(st.Time.Sub(st.Started))
 	}
-	p.line([]span{{fmt.Sprintf("%s: %s, version %s%s, %s", st.Name, st.Role, st.Version, up, stamp(st.Time)), of(plain, bold)}})
-	p.table(linkColumns, p.linkRows(st))
-	p.table(vmColumns, p.vmRows(st))
-	p.table(jobColumns, p.jobRows(st))
+	if len(st.VMs) > 0 {
+		p.line(p.protected(st))
+	}
+	p.line([]span{{fmt.Sprintf("%s: %s, version %s%s, %s", st.Name, st.Role, st.Version, up, stamp(st.Time)), of(plain)}})
+	if text := held(st.Pause, st.Time); text != "" {
+		p.line([]span{{text, of(warn, bold)}})
+	}
+	p.table(vmColumns(st), p.vmRows(st))
 	if len(st.VMs) == 0 {
 		p.line(nil)
 		p.line([]span{{"no VM yet", of(plain)}})
 	}
+	p.table(linkColumns, p.linkRows(st))
+	p.table(jobColumns, p.jobRows(st))
+	p.facts(st)
 	return p.out.String()
+}
+
+// protected is the answer to the first question: how old the newest point of the
+// VM is that has waited longest, and how many VMs wait for longer than they should.
+func (p *printer) protected(st progress.Status) []span {
+	worst := worstOff(st.VMs, st.Time)
+	lag := lagOfRPO(worst, st.Time)
+	out := []span{{"worst lag ", of(plain)}, {lag, lagInk(worst, st.Time)}, {" (" + vmName(st, worst) + ")", of(plain)}}
+	if worst.Newest.IsZero() {
+		out = out[1:]
+	}
+	if all := p.protection(st.VMs, st.Time); len(all) > 0 {
+		out = append(append(out, span{"   ", of(plain)}), all...)
+	}
+	return out
+}
+
+// facts prints what is no table: what limits a run, and the store of a target.
+func (p *printer) facts(st progress.Status) {
+	var lines [][]span
+	if limited := limitedBy(st); limited != nil {
+		var busy []string
+		for _, s := range stages(st) {
+			busy = append(busy, s.name+" "+busyText(s.busy))
+		}
+		lines = append(lines, limited, []span{{"busy: ", of(faint)}, {strings.Join(busy, ", "), of(plain)}})
+	}
+	if tellsRate(st) {
+		lines = append(lines, []span{{"rate limit: ", of(faint)}, {Rate(float64(st.MaxRate)), of(plain)}})
+	}
+	var store []span
+	for i, f := range storeFacts(st) {
+		sep := ", "
+		if i == 0 {
+			sep = ""
+		}
+		store = append(store, span{sep + f.label + " ", of(faint)}, span{f.value, f.ink})
+	}
+	if store != nil {
+		lines = append(lines, store)
+	}
+	for i, l := range lines {
+		if i == 0 {
+			p.line(nil)
+		}
+		p.line(l)
+	}
 }
 
 // A tableColumn is a column of a table.
 type tableColumn struct {
 	head  string
 	right bool
-	from  int // only in lines that may be so long
+	from  int  // only in lines that may be so long
+	loud  bool // has the ink of its row's lag
 }
 
 var linkColumns = []tableColumn{
@@ -50,8 +106,17 @@ var linkColumns = []tableColumn{
 	{head: "MIGRATED", from: 90}, {head: "REATTACHED", from: 90}, {head: "LONGEST STALL", from: 110},
 }
 
-var vmColumns = []tableColumn{
-	{head: "LAG", right: true}, {head: "VM, DISK"}, {head: "STATE"}, {head: "SINCE", from: 90}, {head: "POINTS", right: true, from: 100},
+// vmColumns leaves the RPO out where no VM has one.
+func vmColumns(st progress.Status) []tableColumn {
+	columns := slices.Clone(allVMColumns)
+	if !slices.ContainsFunc(st.VMs, func(vm progress.VM) bool { return vm.RPO > 0 }) {
+		columns[1].from = math.MaxInt
+	}
+	return columns
+}
+
+var allVMColumns = []tableColumn{
+	{head: "LAG", right: true, loud: true}, {head: "RPO"}, {head: "VM, DISK"}, {head: "STATE"}, {head: "SINCE", from: 90}, {head: "POINTS", right: true, from: 100},
 	{head: "DONE", right: true}, {head: "DURABLE", right: true}, {head: "OF", right: true, from: 110}, {head: "WIRE", right: true}, {head: "ETA", right: true},
 }
 
@@ -67,6 +132,7 @@ type tableRow struct {
 	cells []string
 	state int // index of the cell that has the tone
 	tone  tone
+	lag   ink // of the loud cell
 	note  string
 }
 
@@ -93,7 +159,7 @@ func (p *printer) linkRows(st progress.Status) []tableRow {
 		}
 		rows = append(rows, tableRow{
 			cells: []string{l.Peer, state, since(l.Since, st.Time), l.Path, rtt, loss, fmt.Sprint(l.Migrations), fmt.Sprint(l.Reattaches), Seconds(l.LongestStall)},
-			state: 1, tone: t, note: l.Because,
+			state: 1, tone: t, note: joined(uplinkWords(l.Uplinks), reasons(l, st.Time)),
 		})
 	}
 	return rows
@@ -108,25 +174,26 @@ func (p *printer) vmRows(st progress.Status) []tableRow {
 	for _, r := range (model{status: st}).rows() {
 		if r.disk == nil {
 			vm, s := r.vm, total(r.vm)
-			_, t := p.state(vm.State)
-			cells := []string{age(vm.Newest, st.Time), vmName(st, vm), vm.State, since(vm.Since, st.Time), fmt.Sprint(vm.Points), "-", "-", "-", "-", "-"}
+			state := shownState(vm)
+			_, t := p.state(state)
+			cells := []string{p.lagText(vm, st.Time), allowed(vm.RPO), vmName(st, vm), state, since(vm.Since, st.Time), fmt.Sprint(vm.Points), "-", "-", "-", "-", "-"}
 			if s.size > 0 {
-				cells[5], cells[6], cells[7] = Percent(share(s.done, s.size)), Bytes(s.done), Bytes(s.size)
+				cells[6], cells[7], cells[8] = Percent(share(s.done, s.size)), Bytes(s.done), Bytes(s.size)
 			}
 			if moves(vm.State) {
-				cells[8], cells[9] = rate(s.wire), ETA(s.eta)
+				cells[9], cells[10] = rate(s.wire), ETA(s.eta)
 			}
-			rows = append(rows, tableRow{cells, 2, t, note(st, vm, st.Time)})
+			rows = append(rows, tableRow{cells, 3, t, lagInk(vm, st.Time), note(st, vm, st.Time)})
 			continue
 		}
 		d := *r.disk
 		_, t := p.state(d.State)
-		cells := []string{"", "  " + d.Disk, d.State, since(d.Since, st.Time), "",
+		cells := []string{"", "", "  " + d.Disk, d.State, since(d.Since, st.Time), "",
 			Percent(share(durable(d), d.VirtualSize)), Bytes(durable(d)), Bytes(d.VirtualSize), "-", "-"}
 		if moves(d.State) {
-			cells[8], cells[9] = rate(d.WireRate), ETA(d.ETA)
+			cells[9], cells[10] = rate(d.WireRate), ETA(d.ETA)
 		}
-		rows = append(rows, tableRow{cells, 2, t, d.Because})
+		rows = append(rows, tableRow{cells, 3, t, of(plain), d.Because})
 	}
 	return rows
 }
@@ -141,10 +208,26 @@ func (p *printer) jobRows(st progress.Status) []tableRow {
 		}
 		rows = append(rows, tableRow{
 			cells: []string{j.Job, j.Peer, j.Schedule, j.State, next, Ago(j.LastRun, st.Time), j.Outcome},
-			state: 6, tone: tones[j.Outcome], note: j.Because,
+			state: 6, tone: tones[j.Outcome], note: joined(held(j.Pause, st.Time), j.Because),
 		})
 	}
 	return rows
+}
+
+// uplinkWords lists uplinks with their states.
+func uplinkWords(uplinks []progress.Uplink) string {
+	var all []string
+	for _, u := range uplinks {
+		text := u.Name + " " + u.State
+		if u.RTT > 0 && u.State != progress.UplinkDown {
+			text += " " + roundTrip(u.RTT)
+		}
+		all = append(all, text)
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return "uplinks: " + strings.Join(all, ", ")
 }
 
 // widestCell is where a column stops growing.
@@ -170,6 +253,9 @@ func (p *printer) table(columns []tableColumn, rows []tableRow) {
 	indent := 2
 	if columns[0].right {
 		indent = widths[0] + gap + 4
+		if widths[1] > 0 && columns[1].head == "RPO" {
+			indent += widths[1] + gap
+		}
 	}
 	p.line(nil)
 	p.row(columns, widths, tableRow{cells: heads, state: -1}, of(faint))
@@ -194,8 +280,11 @@ func (p *printer) row(columns []tableColumn, widths []int, r tableRow, rest ink)
 			text = strings.Repeat(" ", len(text)-len(short)) + short
 		}
 		ink := rest
-		if i == r.state {
+		switch {
+		case i == r.state:
 			ink = of(r.tone)
+		case columns[i].loud && r.state >= 0:
+			ink = r.lag
 		}
 		spans = append(spans, span{text, ink}, span{strings.Repeat(" ", gap), of(plain)})
 	}

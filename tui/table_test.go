@@ -20,6 +20,9 @@ func TestTable(t *testing.T) {
 		{name: "table-80", width: 80},
 		{name: "table-redial", status: lost, width: 132},
 		{name: "table-target", status: many, width: 132},
+		{name: "table-over-rpo", status: overRPO, width: 100},
+		{name: "table-store", status: target, width: 132},
+		{name: "table-paused", status: paused, width: 80},
 		{name: "table-hostile", status: hostile, width: 100},
 		{name: "table-empty", status: func(st progress.Status) progress.Status {
 			return progress.Status{Role: "target", Name: "dr-paris", Version: "0.1.0", Time: st.Time}

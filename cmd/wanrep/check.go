@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"wanrep/configs"
 	"wanrep/diskio"
 	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
@@ -39,111 +41,183 @@ type ageLimits struct {
 // warning it is after one.
 const criticalRPOs = 2
 
-// runCheck prints the line of "wanrep status --check". unusable is why there is
-// no client.
-func runCheck(cmd *cobra.Command, client *control.Client, unusable error, limits ageLimits) error {
-	h, text := healthUnknown, ""
+// runCheck prints the line of "wanrep status --check". cfg may be nil; unusable is
+// why there is no client.
+func runCheck(cmd *cobra.Command, client *control.Client, cfg *configs.Config, unusable error, limits ageLimits) error {
+	var v verdict
 	if unusable != nil {
-		text, _, _ = strings.Cut(unusable.Error(), "\n")
+		text, _, _ := strings.Cut(unusable.Error(), "\n")
+		v.note(healthUnknown, "%s", text)
 	} else if status, err := client.Status(cmd.Context()); err != nil {
-		h, text = judgeSilence(err)
+		v = judgeSilence(err)
+		if cfg != nil && cfg.Role == configs.RoleTarget && v.health == healthCritical {
+			v.judgeVMs(offlineStatus(cfg, time.Now().UTC()), limits)
+		}
 	} else {
-		h, text = judge(status, limits)
+		v = judge(status, limits)
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "WANREP %v - %s\n", h, diskio.Printable(text)); err != nil {
+	if _, err := fmt.Fprintln(cmd.OutOrStdout(), diskio.Printable(v.line())); err != nil {
 		return err
 	}
-	if h == healthOK {
+	if v.health == healthOK {
 		return nil
 	}
-	return quietly(int(h))
+	return quietly(int(v.health))
+}
+
+// A verdict is how an appliance is, with why and with the numbers behind it.
+type verdict struct {
+	health   health
+	findings []string // the worst first
+	numbers  []string // in the form of performance data
+}
+
+// note adds what was found, in front if nothing worse was found before.
+func (v *verdict) note(h health, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if h > v.health || len(v.findings) == 0 {
+		v.health = max(h, v.health)
+		v.findings = append([]string{text}, v.findings...)
+		return
+	}
+	v.findings = append(v.findings, text)
+}
+
+// line is the verdict as monitoring systems read it. The bar separates text and
+// numbers, so none may be in the text.
+func (v *verdict) line() string {
+	text := fmt.Sprintf("WANREP %v - %s", v.health, strings.ReplaceAll(strings.Join(v.findings, "; "), "|", "/"))
+	if len(v.numbers) > 0 {
+		text += " | " + strings.Join(v.numbers, " ")
+	}
+	return text
 }
 
 // judgeSilence judges an appliance that gives no status: nothing is replicated
 // where none runs, and nothing is known where this account may not ask.
-func judgeSilence(err error) (health, string) {
-	if u, ok := errors.AsType[*control.UnreachableError](err); ok {
-		if u.Forbidden() {
-			return healthUnknown, err.Error() + "; " + u.Hint()
-		}
-		return healthCritical, err.Error()
+func judgeSilence(err error) (v verdict) {
+	u, unreachable := errors.AsType[*control.UnreachableError](err)
+	switch {
+	case unreachable && u.Forbidden():
+		v.note(healthUnknown, "%v; %s", err, u.Hint())
+	case unreachable:
+		v.note(healthCritical, "%v", err)
+	default:
+		v.note(healthUnknown, "%v", err)
 	}
-	return healthUnknown, err.Error()
+	return v
 }
 
-// judge finds the worst of an appliance's links, jobs and VMs. The text begins
-// with what is worst and ends with the numbers that a monitoring system graphs.
-func judge(s progress.Status, limits ageLimits) (health, string) {
-	worst := healthOK
-	var findings []string
-	note := func(h health, format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
-		if h > worst {
-			worst = h
-			findings = append([]string{text}, findings...)
-			return
-		}
-		findings = append(findings, text)
-	}
+// judge finds the worst of an appliance's VMs, links, jobs and store.
+func judge(s progress.Status, limits ageLimits) (v verdict) {
+	v.judgeVMs(s, limits)
 	for _, l := range s.Links {
 		switch l.State {
 		case progress.LinkRedial:
-			note(healthWarning, "line to %s lost, attempt %d of %d", l.Peer, l.Attempt, l.Attempts)
+			v.note(healthWarning, "line to %s lost, attempt %d of %d", l.Peer, l.Attempt, l.Attempts)
 		case progress.LinkDown:
-			note(healthCritical, "line to %s given up: %s", l.Peer, l.Because)
+			v.note(healthCritical, "line to %s given up: %s", l.Peer, l.Because)
 		}
+	}
+	if s.Paused {
+		v.note(healthWarning, "paused since %s", tui.Ago(s.PausedSince, s.Time))
 	}
 	for _, j := range s.Jobs {
 		switch j.Outcome {
 		case progress.Failed:
-			note(healthCritical, "job %s failed: %s", j.Job, j.Because)
+			v.note(healthCritical, "job %s failed: %s", j.Job, j.Because)
 		case progress.Parked:
-			note(healthWarning, "job %s is parked: %s", j.Job, j.Because)
+			v.note(healthWarning, "job %s is parked: %s", j.Job, j.Because)
+		}
+		if j.Paused {
+			v.note(healthWarning, "job %s is paused since %s", j.Job, tui.Ago(j.PausedSince, s.Time))
 		}
 	}
-	perf := make([]string, 0, len(s.VMs))
-	for _, v := range s.VMs {
-		name := v.VM
-		if v.Source != "" {
-			name = v.Source + "/" + v.VM
+	v.judgeStore(s.Store)
+	if len(v.findings) == 0 {
+		v.note(healthOK, "%s", allInTime(s))
+	}
+	return v
+}
+
+// allInTime says so, with the age that comes nearest to its limit.
+func allInTime(s progress.Status) string {
+	if len(s.VMs) == 0 {
+		return "no VM yet"
+	}
+	oldest := slices.MinFunc(s.VMs, func(a, b progress.VM) int { return a.Newest.Compare(b.Newest) })
+	text := "1 VM"
+	if n := len(s.VMs); n > 1 {
+		text = fmt.Sprintf("%d VMs", n)
+	}
+	return fmt.Sprintf("newest points at most %s old, %s in time", tui.Duration(s.Time.Sub(oldest.Newest)), text)
+}
+
+// judgeVMs judges the age of each VM's newest point, and its points.
+func (v *verdict) judgeVMs(s progress.Status, limits ageLimits) {
+	late := 0
+	for _, vm := range s.VMs {
+		name := vm.VM
+		if vm.Source != "" {
+			name = vm.Source + "/" + vm.VM
 		}
-		if v.Newest.IsZero() {
-			note(healthWarning, "%s has no point yet", name)
+		if vm.Damage != "" {
+			v.note(healthCritical, "points of %s damaged: %s", name, vm.Damage)
+		}
+		at := limits.of(vm)
+		if vm.Newest.IsZero() {
+			h := healthWarning
+			if at.critical > 0 && !vm.FirstSeen.IsZero() && s.Time.Sub(vm.FirstSeen) > at.critical {
+				h = healthCritical
+			}
+			v.note(h, "%s has no point yet", name)
+			late++
 			continue
 		}
-		age := max(0, s.Time.Sub(v.Newest))
-		at := limits.of(v)
+		age := max(0, s.Time.Sub(vm.Newest))
+		old := fmt.Sprintf("newest point of %s is %s old", name, tui.Duration(age))
+		if vm.RPO > 0 {
+			old += ", its RPO is " + tui.Duration(rpoOfVM(vm))
+		}
 		switch {
 		case at.critical > 0 && age > at.critical:
-			note(healthCritical, "newest point of %s is %s old", name, tui.Duration(age))
+			v.note(healthCritical, "%s", old)
+			late++
 		case at.warning > 0 && age > at.warning:
-			note(healthWarning, "newest point of %s is %s old", name, tui.Duration(age))
+			v.note(healthWarning, "%s", old)
+			late++
 		}
-		if v.Damage != "" {
-			note(healthCritical, "the points of %s are damaged: %s", name, v.Damage)
-		}
-		perf = append(perf, fmt.Sprintf("'age %s'=%.0fs;%s;%s;0", perfLabel(name), age.Seconds(), perfSeconds(at.warning), perfSeconds(at.critical)))
+		v.numbers = append(v.numbers, fmt.Sprintf("'age %s'=%.0fs;%s;%s;0", perfLabel(name), age.Seconds(), perfSeconds(at.warning), perfSeconds(at.critical)))
 	}
-	if len(findings) == 0 {
-		findings = append(findings, fmt.Sprintf("%d VMs, all with points in time", len(s.VMs)))
+	if len(s.VMs) > 0 {
+		v.numbers = append(v.numbers, fmt.Sprintf("late=%d;;;0;%d", late, len(s.VMs)))
 	}
-	text := strings.Join(findings, "; ")
-	// The bar separates text and numbers, so none may be in the text.
-	text = strings.ReplaceAll(text, "|", "/")
-	if len(perf) > 0 {
-		text += " | " + strings.Join(perf, " ")
+}
+
+// judgeStore judges the room that a target's store has.
+func (v *verdict) judgeStore(s progress.Store) {
+	if s.Path == "" || s.Total <= 0 {
+		return
 	}
-	return worst, text
+	switch {
+	case s.Free < noSpace:
+		v.note(healthCritical, "only %s free in %s", tui.Bytes(s.Free), s.Path)
+	case s.Free < littleSpace:
+		v.note(healthWarning, "only %s free in %s", tui.Bytes(s.Free), s.Path)
+	}
+	v.numbers = append(v.numbers, fmt.Sprintf("free=%dB;%d:;%d:;0;%d", s.Free, int64(littleSpace), int64(noSpace), s.Total))
 }
 
 // of returns the limits of one VM.
 func (l ageLimits) of(v progress.VM) ageLimits {
 	if l.warning == 0 && l.critical == 0 {
-		rpo := time.Duration(v.RPO * float64(time.Second))
+		rpo := rpoOfVM(v)
 		return ageLimits{warning: rpo, critical: criticalRPOs * rpo}
 	}
 	return l
 }
+
+func rpoOfVM(v progress.VM) time.Duration { return time.Duration(v.RPO * float64(time.Second)) }
 
 // perfLabel makes a name fit for a label in quotes.
 func perfLabel(name string) string {

@@ -25,9 +25,9 @@ func TestJudge(t *testing.T) {
 		want   health
 		text   string
 	}{
-		{name: "in time", want: healthOK, text: "1 VMs, all with points in time | 'age sql01'=3600s;7200;14400;0",
+		{name: "in time", want: healthOK, text: "WANREP OK - newest points at most 1h00m old, 1 VM in time | 'age sql01'=3600s;7200;14400;0 late=0;;;0;1",
 			status: progress.Status{VMs: []progress.VM{vm(time.Hour, 2*time.Hour)}}},
-		{name: "two runs were missed", want: healthWarning, text: "newest point of sql01 is 2h",
+		{name: "two runs were missed", want: healthWarning, text: "newest point of sql01 is 2h00m old, its RPO is 2h00m",
 			status: progress.Status{VMs: []progress.VM{vm(2*time.Hour+time.Second, 2*time.Hour)}}},
 		{name: "nothing for days", want: healthCritical, text: "newest point of sql01 is ",
 			status: progress.Status{VMs: []progress.VM{vm(97*time.Hour, 48*time.Hour)}}},
@@ -35,10 +35,18 @@ func TestJudge(t *testing.T) {
 			status: progress.Status{VMs: []progress.VM{vm(100*time.Hour, 0)}}},
 		{name: "limits of the command", want: healthCritical, limits: ageLimits{critical: time.Minute}, text: "'age sql01'=3600s;;60;0",
 			status: progress.Status{VMs: []progress.VM{vm(time.Hour, 0)}}},
-		{name: "damaged", want: healthCritical, text: "the points of sql01 are damaged: a digest differs",
+		{name: "damaged", want: healthCritical, text: "points of sql01 damaged: a digest differs",
 			status: progress.Status{VMs: []progress.VM{{VM: "sql01", Newest: noon, Damage: "a digest differs"}}}},
 		{name: "no point yet", want: healthWarning, text: "sql01 has no point yet",
 			status: progress.Status{VMs: []progress.VM{{VM: "sql01"}}}},
+		{name: "no point for days", want: healthCritical, text: "sql01 has no point yet",
+			status: progress.Status{VMs: []progress.VM{{VM: "sql01", RPO: 3600, FirstSeen: noon.Add(-3 * time.Hour)}}}},
+		{name: "paused", want: healthWarning, text: "paused since 2h00m ago; job nightly is paused since 1h00m ago",
+			status: progress.Status{Pause: progress.Pause{Paused: true, PausedSince: noon.Add(-2 * time.Hour)},
+				Jobs: []progress.Job{{Job: "nightly", Pause: progress.Pause{Paused: true, PausedSince: noon.Add(-time.Hour)}}}}},
+		{name: "a full store", want: healthCritical, text: "only 512.0 MiB free in /srv/a/b | free=536870912B;10737418240:;1073741824:;0;4398046511104",
+			status: progress.Status{Store: progress.Store{Path: "/srv/a|b", Free: 512 << 20, Total: 4 << 40}}},
+		{name: "nothing yet", want: healthOK, text: "WANREP OK - no VM yet"},
 		{name: "the worst comes first", want: healthCritical, text: "job nightly failed: disk os: gone; line to paris lost, attempt 3 of 120 | ",
 			status: progress.Status{VMs: []progress.VM{vm(0, 0)}, Jobs: []progress.Job{job(progress.Failed)},
 				Links: []progress.Link{{Peer: "paris", State: progress.LinkRedial, Attempt: 3, Attempts: 120}}}},
@@ -50,14 +58,14 @@ func TestJudge(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.status.Time = noon
-			got, text := judge(tt.status, tt.limits)
-			if got != tt.want || !strings.Contains(text, tt.text) {
-				t.Errorf("got %v, %q; want %v, with %q", got, text, tt.want, tt.text)
+			v := judge(tt.status, tt.limits)
+			if text := v.line(); v.health != tt.want || !strings.Contains(text, tt.text) {
+				t.Errorf("got %v, %q; want %v, with %q", v.health, text, tt.want, tt.text)
 			}
 		})
 	}
-	if got, _ := judgeSilence(errors.New("odd")); got != healthUnknown {
-		t.Errorf("an odd answer is %v, want %v", got, healthUnknown)
+	if v := judgeSilence(errors.New("odd")); v.health != healthUnknown {
+		t.Errorf("an odd answer is %v, want %v", v.health, healthUnknown)
 	}
 }
 
@@ -76,13 +84,11 @@ func TestExpect(t *testing.T) {
 				{Disk: "log", VirtualSize: 1 << 30, Durable: 1 << 30},
 			}},
 			{VM: "web", State: progress.Parked, Point: "01", Disks: []progress.Disk{{Disk: "os", VirtualSize: 64 << 30, Durable: 1 << 30}}},
-			{VM: "late", State: progress.Committed, Newest: noon.Add(-3 * time.Hour), Lag: 10800, RPO: 7200},
 			{VM: "calm", State: progress.Committed, Disks: []progress.Disk{{Disk: "os", VirtualSize: 64 << 30, Durable: 64 << 30}}},
 		},
 	}
 	want := []string{
-		"The newest point of late is 3h00m old; its RPO is 2h00m.",
-		"The line to paris is lost since 1m00s ago: attempt 3 of 120, the next in 12s.",
+		"The line to paris was lost 1m00s ago: attempt 3 of 120, the next in 12s.",
 		"The line to oslo is given up; the next run tries again.",
 		"Disk os of sql01 continues at 20.0 GiB of 64.0 GiB in point 07 when the line is back.",
 		"Disk data of sql01 has not begun; all of its 1.0 TiB go into point 07 when the line is back.",

@@ -28,6 +28,8 @@ const (
 	wantedBuffer = 7 << 20
 	// littleSpace is where a store's free space is worth a warning.
 	littleSpace = 10 << 30
+	// noSpace is where the next point does not fit any more.
+	noSpace = 1 << 30
 	// lookupTimeout, probeTimeout and portTimeout bound the questions to the network.
 	lookupTimeout = 5 * time.Second
 	probeTimeout  = 12 * time.Second

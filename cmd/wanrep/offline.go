@@ -40,6 +40,11 @@ func offlineStatus(cfg *configs.Config, now time.Time) progress.Status {
 		}
 		addOffline(&s.VMs[i], p)
 	}
+	for i := range s.VMs {
+		if v := &s.VMs[i]; !v.Newest.IsZero() {
+			v.Lag = now.Sub(v.Newest).Seconds()
+		}
+	}
 	return s
 }
 
@@ -51,7 +56,7 @@ func addOffline(v *progress.VM, p resume.Point) {
 		v.State, v.Newest = progress.Committed, p.Time
 		v.Points++
 	case resume.StateDamaged:
-		v.State, v.Because = progress.Failed, "point "+p.Point+" is damaged"
+		v.State, v.Damage = progress.Committed, "point "+p.Point
 	default:
 		v.State, v.Point, v.Because = progress.Parked, p.Point, "waits for its source"
 		for _, d := range p.Disks {

@@ -43,7 +43,7 @@ than its RPO is a warning, twice that is critical.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, cfg, err := at.client()
 			if check {
-				return runCheck(cmd, client, err, limits)
+				return runCheck(cmd, client, cfg, err, limits)
 			}
 			if err != nil {
 				return err
@@ -86,6 +86,7 @@ func withLists(s progress.Status) progress.Status {
 	s.Jobs = append([]progress.Job{}, s.Jobs...)
 	s.Events = append([]progress.Event{}, s.Events...)
 	s.Samples = append([]progress.Sample{}, s.Samples...)
+	s.History.Samples = append([]progress.Sample{}, s.History.Samples...)
 	s.VMs = append([]progress.VM{}, s.VMs...)
 	for i := range s.VMs {
 		s.VMs[i].Disks = append([]progress.Disk{}, s.VMs[i].Disks...)
@@ -107,7 +108,8 @@ func printStatusJSON(cmd *cobra.Command, status progress.Status, down error) err
 	return documented(code, err)
 }
 
-// printStatus prints the tables, and what happens next where the line is lost.
+// printStatus prints the tables, and what happens next where the line is lost, or
+// would if it were.
 func printStatus(cmd *cobra.Command, status progress.Status) error {
 	out := cmd.OutOrStdout()
 	width, terminal := 0, false
@@ -119,7 +121,7 @@ func printStatus(cmd *cobra.Command, status progress.Status) error {
 	if _, err := fmt.Fprint(out, tui.Table(status, width, color)); err != nil {
 		return err
 	}
-	for i, text := range expect(status) {
+	for i, text := range append(expect(status), outlook(status)...) {
 		if i == 0 {
 			fmt.Fprintln(out)
 		}
@@ -130,26 +132,14 @@ func printStatus(cmd *cobra.Command, status progress.Status) error {
 	return nil
 }
 
-// expect tells what is held, which VMs are less recoverable than their RPO demands, and, for
-// links that are lost and points that wait, what happens next and where each disk
-// goes on.
+// expect tells, for links that are lost and points that wait, what happens next
+// and where each disk goes on.
 func expect(s progress.Status) []string {
-	texts := paused(s)
-	for _, v := range s.VMs {
-		rpo := tui.Duration(time.Duration(v.RPO * float64(time.Second)))
-		switch {
-		case v.Damage != "":
-			texts = append(texts, fmt.Sprintf("The points of %s are damaged: %s.", v.VM, v.Damage))
-		case v.Late() && v.Newest.IsZero():
-			texts = append(texts, fmt.Sprintf("%s has no point yet; its RPO is %s.", v.VM, rpo))
-		case v.Late():
-			texts = append(texts, fmt.Sprintf("The newest point of %s is %s old; its RPO is %s.", v.VM, tui.Duration(s.Time.Sub(v.Newest)), rpo))
-		}
-	}
+	var texts []string
 	for _, l := range s.Links {
 		switch l.State {
 		case progress.LinkRedial:
-			text := fmt.Sprintf("The line to %s is lost since %s: attempt %d of %d", l.Peer, tui.Ago(l.Since, s.Time), l.Attempt, l.Attempts)
+			text := fmt.Sprintf("The line to %s was lost %s: attempt %d of %d", l.Peer, tui.Ago(l.Since, s.Time), l.Attempt, l.Attempts)
 			if wait := l.NextDial.Sub(s.Time); wait > 0 {
 				text += ", the next in " + tui.Duration(wait)
 			}

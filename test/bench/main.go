@@ -1,8 +1,13 @@
-// Command bench measures what the README states. It compares two things side by
-// side in one run, in turn, because a rate by itself says more about the machine
-// and the minute than about the code.
+// Command bench measures what the README states.
 //
 //	go run ./test/bench disks
+//	go run ./test/bench reattach [-runs N] [-only NAME]
+//
+// Where it measures rates it compares two things side by side in one run, in turn,
+// because a rate by itself says more about the machine and the minute than about
+// the code. Where it measures what happens to a line, the line is slow enough that
+// the machine is not what limits. It exits with 1 if what it measured is not as it
+// should be, and with 2 if it cannot measure here.
 package main
 
 import (
@@ -13,23 +18,34 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if err == nil {
+		return
 	}
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	if _, usage := errors.AsType[usageError](err); usage {
+		os.Exit(2)
+	}
+	os.Exit(1)
 }
 
+// A usageError says that nothing was measured: the arguments are wrong, or this is
+// not the machine for it.
+type usageError struct{ error }
+
 func run(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) == 0 || args[0] != "disks" {
-		return errors.New("usage: bench disks [-size MIB] [-rounds N]")
+	commands := map[string]func(context.Context, []string, io.Writer) error{"disks": disks, "reattach": reattach}
+	if len(args) > 0 && commands[args[0]] != nil {
+		return commands[args[0]](ctx, args[1:], out)
 	}
-	return disks(ctx, args[1:], out)
+	return usageError{errors.New("usage: bench disks|reattach [flags]; -h after the name lists them")}
 }
 
 // A spread is the median of some measurements and their extremes.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -373,6 +374,17 @@ func (d *memoryDisk) wasRead() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.read
+}
+
+// contentBytes is how much of the disk is in blocks that are not all zeros.
+func (d *memoryDisk) contentBytes() (sum int64) {
+	zeros := make([]byte, diskio.BlockBytes)
+	for block := range slices.Chunk(d.content, diskio.BlockBytes) {
+		if !bytes.Equal(block, zeros) {
+			sum += int64(len(block))
+		}
+	}
+	return sum
 }
 
 func (d *memoryDisk) Size() int64 { return int64(len(d.content)) }
