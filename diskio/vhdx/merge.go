@@ -31,27 +31,74 @@ const mergeCopyBytes = mib
 // called again; one that had come to step 4 returns at once. Nobody else may have the
 // parent open as anything but the child's parent. Both may be marked incomplete, and
 // the parent stays marked as it was.
+//
+// Steps 1 to 3 are [MergeContent], which may take long, and step 4 is
+// [MergeIdentity], for a caller that has to choose the moment from which on only the
+// parent can be used.
 func Merge(ctx context.Context, child Source, parent File) error {
+	if err := MergeContent(ctx, child, parent); err != nil {
+		return err
+	}
+	return MergeIdentity(child, parent)
+}
+
+// MergeContent is [Merge] up to step 3. It may be called again, also after step 4.
+func MergeContent(ctx context.Context, child Source, parent File) error {
+	m, err := openMerge(child, parent)
+	if m == nil || err != nil {
+		return err
+	}
+	return m.run(ctx)
+}
+
+// MergeIdentity is step 4 of [Merge]. MergeContent must have returned without an error
+// before, and nothing may have been written to either file since.
+func MergeIdentity(child Source, parent File) error {
+	m, err := openMerge(child, parent)
+	if m == nil || err != nil {
+		return err
+	}
+	if m.parent.size != m.child.size || m.parent.meta.diskID != m.child.meta.diskID {
+		return errors.New("vhdx: merge: the parent does not have the child's content yet")
+	}
+	m.w.header.dataWriteGUID = m.child.header.dataWriteGUID
+	if err := m.w.writeHeaders(); err != nil {
+		return err
+	}
+	return m.w.f.Sync()
+}
+
+// openMerge opens both files. It returns nil if they are merged already.
+func openMerge(child Source, parent File) (*merge, error) {
 	c, err := openLayer("child", child, Options{AllowIncomplete: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.pages = newPages(c.src, pageSlots)
 	p, err := openLayer("parent", unowned{parent}, Options{AllowIncomplete: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if p.header.dataWriteGUID == c.header.dataWriteGUID {
-		return nil // merged already
+		return nil, nil
 	}
 	if err := mayMerge(c, p); err != nil {
+		return nil, err
+	}
+	w, err := writerOf(parent, p)
+	if err != nil {
+		return nil, err
+	}
+	return &merge{child: c, parent: p, w: w}, nil
+}
+
+// CanMerge says what keeps a child from being merged into its parent. It changes nothing.
+func CanMerge(child Source, parent File) error {
+	m, err := openMerge(child, parent)
+	if m == nil || err != nil {
 		return err
 	}
-	m := &merge{child: c, parent: p}
-	if m.w, err = writerOf(parent, p); err != nil {
-		return err
-	}
-	return m.run(ctx)
+	return m.parent.roomFor(m.child.size)
 }
 
 // Mergeable returns what a child of the disk in f must name as its parent's, like
@@ -108,7 +155,7 @@ func mayMerge(c, p *layer) error {
 	return nil
 }
 
-// A merge is one call of Merge.
+// A merge is one call of MergeContent or MergeIdentity.
 type merge struct {
 	child, parent *layer
 	w             *Writer
@@ -224,7 +271,7 @@ func (m *merge) grownTail() error {
 	return nil
 }
 
-// finish gives the parent the child's size and identity.
+// finish gives the parent the child's size and disk ID.
 func (m *merge) finish() error {
 	for _, v := range []struct {
 		id    diskio.ID
@@ -236,13 +283,6 @@ func (m *merge) finish() error {
 		if _, err := m.w.f.WriteAt(v.value, m.parent.meta.at(v.id)); err != nil {
 			return err
 		}
-	}
-	if err := m.w.f.Sync(); err != nil {
-		return err
-	}
-	m.w.header.dataWriteGUID = m.child.header.dataWriteGUID
-	if err := m.w.writeHeaders(); err != nil {
-		return err
 	}
 	return m.w.f.Sync()
 }
