@@ -36,7 +36,11 @@ const mergeCopyBytes = mib
 // [MergeIdentity], for a caller that has to choose the moment from which on only the
 // parent can be used.
 func Merge(ctx context.Context, child Source, parent File) error {
-	if err := MergeContent(ctx, child, parent); err != nil {
+	m, err := openMerge(child, parent)
+	if err != nil || m.merged {
+		return err
+	}
+	if err := m.run(ctx); err != nil {
 		return err
 	}
 	return MergeIdentity(child, parent)
@@ -45,17 +49,19 @@ func Merge(ctx context.Context, child Source, parent File) error {
 // MergeContent is [Merge] up to step 3. It may be called again, also after step 4.
 func MergeContent(ctx context.Context, child Source, parent File) error {
 	m, err := openMerge(child, parent)
-	if m == nil || err != nil {
+	if err != nil || m.merged {
 		return err
 	}
 	return m.run(ctx)
 }
 
 // MergeIdentity is step 4 of [Merge]. MergeContent must have returned without an error
-// before, and nothing may have been written to either file since.
+// before, and nothing may have been written to either file since. It may be called
+// again, and then writes again, since what is read may not be on the disk if a sync
+// failed.
 func MergeIdentity(child Source, parent File) error {
 	m, err := openMerge(child, parent)
-	if m == nil || err != nil {
+	if err != nil {
 		return err
 	}
 	if m.parent.size != m.child.size || m.parent.meta.diskID != m.child.meta.diskID {
@@ -68,7 +74,7 @@ func MergeIdentity(child Source, parent File) error {
 	return m.w.f.Sync()
 }
 
-// openMerge opens both files. It returns nil if they are merged already.
+// openMerge opens both files.
 func openMerge(child Source, parent File) (*merge, error) {
 	c, err := openLayer("child", child, Options{AllowIncomplete: true})
 	if err != nil {
@@ -79,23 +85,23 @@ func openMerge(child Source, parent File) (*merge, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.header.dataWriteGUID == c.header.dataWriteGUID {
-		return nil, nil
-	}
-	if err := mayMerge(c, p); err != nil {
-		return nil, err
+	merged := p.header.dataWriteGUID == c.header.dataWriteGUID
+	if !merged {
+		if err := mayMerge(c, p); err != nil {
+			return nil, err
+		}
 	}
 	w, err := writerOf(parent, p)
 	if err != nil {
 		return nil, err
 	}
-	return &merge{child: c, parent: p, w: w}, nil
+	return &merge{child: c, parent: p, w: w, merged: merged}, nil
 }
 
 // CanMerge says what keeps a child from being merged into its parent. It changes nothing.
 func CanMerge(child Source, parent File) error {
 	m, err := openMerge(child, parent)
-	if m == nil || err != nil {
+	if err != nil {
 		return err
 	}
 	return m.parent.roomFor(m.child.size)
@@ -159,6 +165,7 @@ func mayMerge(c, p *layer) error {
 type merge struct {
 	child, parent *layer
 	w             *Writer
+	merged        bool // the parent has the child's identity
 }
 
 func (m *merge) run(ctx context.Context) error {
@@ -242,6 +249,9 @@ func (m *merge) copy(ctx context.Context) error {
 				_, err = m.w.WriteAt(p, off)
 			}
 		}
+		if err == nil && r.kind != absent {
+			err = m.rewrite(off, r.length)
+		}
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -249,6 +259,24 @@ func (m *merge) copy(ctx context.Context) error {
 			return err
 		}
 		off += r.length
+	}
+	return nil
+}
+
+// rewrite lets the BAT entries of a run be written even if the file seems to have them:
+// what an earlier merge wrote whose sync failed is read, and not on the disk.
+func (m *merge) rewrite(off, length int64) error {
+	w := m.w
+	for n := off >> w.blockShift; n<<w.blockShift < off+length; n++ {
+		if err := w.table.rewrite(w.payloadAt(n)); err != nil {
+			return err
+		}
+		if !w.differing {
+			continue
+		}
+		if err := w.table.rewrite(w.bitmapAt(n / w.ratio)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -263,6 +291,9 @@ func (m *merge) grownTail() error {
 		}
 		if r.kind == absent {
 			if err := m.w.WriteZeros(off, r.length); err != nil {
+				return err
+			}
+			if err := m.rewrite(off, r.length); err != nil {
 				return err
 			}
 		}
