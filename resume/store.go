@@ -13,7 +13,11 @@
 // one goroutine, and [PartDisk.Sync] makes what was written durable: first the
 // data and its digests, then the record in the journal that counts them. Only
 // then does it return, and only then may anybody be told. [Part.Commit] writes
-// the manifest, which decides, and makes the point visible by one rename.
+// the manifest, which decides, and makes the point visible by one rename. The
+// manifest is signed and names the point before it, so that [VerifyChain] and
+// [Verify] prove a store, or a copy of one, to anybody.
+//
+// [ExportSeed] and [Store.ImportSeed] carry a part by courier.
 //
 // After a crash the journal says how far each disk is, by the longest run of
 // valid records. What lies behind is forgotten. A part whose manifest is there
