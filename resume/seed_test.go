@@ -197,7 +197,7 @@ func TestSeedOfWhatIsMissing(t *testing.T) {
 func TestSeedOnAPoint(t *testing.T) {
 	to := crashfs.New()
 	old, disk := newSnapshot("os", "abcd.fg", block), newSnapshot("os", "ab.xe.gh", 512)
-	must(t, nextRunAll(to, old))
+	must(t, nextRunAll(to, plain{}, old))
 	_, err := importSeed(t.Context(), to, seeded(t, plain{}, seedFrom(0, disk)), plain{})
 	must(t, err)
 	info, err := to.Stat("lyon/" + vmDirName + "/parts/0000000000000002/os.digests")
@@ -208,9 +208,20 @@ func TestSeedOnAPoint(t *testing.T) {
 	must(t, nextRun(to, plain{}, disk))
 }
 
+// TestSeedWithHolesOnAPoint: where the seed has nothing and the point has content,
+// zeros are written.
+func TestSeedWithHolesOnAPoint(t *testing.T) {
+	to := crashfs.New()
+	old, disk := newSnapshot("os", strings.Repeat("x", 70), block), newSnapshot("os", "y"+strings.Repeat(".", 69), block)
+	must(t, nextRunAll(to, vhdxstore.Format{}, old))
+	_, err := importSeed(t.Context(), to, seeded(t, vhdxstore.Format{}, seedFrom(0, disk)), vhdxstore.Format{})
+	must(t, err)
+	must(t, nextRun(to, vhdxstore.Format{}, disk))
+}
+
 // nextRunAll sends and commits a point.
-func nextRunAll(to durable.FS, disk snapshot) error {
-	s, err := resume.Open(to, resume.Config{Format: plain{}})
+func nextRunAll(to durable.FS, format resume.Format, disk snapshot) error {
+	s, err := resume.Open(to, resume.Config{Format: format})
 	if err != nil {
 		return err
 	}
@@ -270,7 +281,7 @@ func TestExportOfASeed(t *testing.T) {
 	}
 	fsys := crashfs.New()
 	fsys.SetSpace(100 << 10)
-	if err := export(fsys, seedFrom(0, seedDisks...)); !errors.Is(err, durable.ErrFull) {
+	if err := export(fsys, seedFrom(0, seedDisks...)); !errors.Is(err, durable.ErrFull) || !strings.Contains(err.Error(), "the seed has up to 0 MiB") {
 		t.Errorf("got %v, want %v", err, durable.ErrFull)
 	}
 	fsys.SetSpace(1 << 30)
