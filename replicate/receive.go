@@ -246,6 +246,9 @@ func (r *receiver) read(ctx context.Context, arrivals chan<- arrival) {
 
 // write takes one frame with content, or a mark.
 func (r *receiver) write(f wire.Frame) error {
+	if r.disk.Merges(f.Offset + int64(len(f.Data))) {
+		defer r.tellBusy(r.disk.Durable())()
+	}
 	var err error
 	r.writing().Begin()
 	if len(f.Data) == 0 {

@@ -81,6 +81,7 @@ func NewTarget(cfg TargetConfig) *Target {
 func (t *Target) Serve(ctx context.Context, accept func(context.Context) (Link, error)) error {
 	var links sync.WaitGroup
 	defer links.Wait()
+	defer context.AfterFunc(ctx, t.cfg.Store.Interrupt)()
 	places := make(chan struct{}, maxLinks)
 	for {
 		link, err := accept(ctx)

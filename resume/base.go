@@ -24,11 +24,13 @@ const (
 	maxBaseLayers = 128
 )
 
-// A layer is the disk of a committed point, on top of those that it builds on.
+// A layer is the disk of a committed point, on top of those that it builds on; or what
+// a part received of a disk before it changed.
 type layer struct {
 	dir   string // of the point
-	point string
+	point string // empty for that of a part
 	disk  ManifestDisk
+	crc   uint32 // of the digests; only of a part's
 	below *layer // nil for a disk that stands alone
 	depth int    // how many layers it and those below are
 }
@@ -76,9 +78,6 @@ type chains struct {
 	store  *Store
 	dir    string // of the VM
 	points map[string]*pointFiles
-	// pruned is the VM's last prune, if err is nil.
-	pruned pruneRecord
-	err    error
 	layers map[pointAndDisk]*layerOrError
 }
 
@@ -97,9 +96,7 @@ type layerOrError struct {
 }
 
 func (s *Store) chains(vmDir string) *chains {
-	c := &chains{store: s, dir: vmDir, points: map[string]*pointFiles{}, layers: map[pointAndDisk]*layerOrError{}}
-	c.pruned, c.err = s.currentPrune(vmDir)
-	return c
+	return &chains{store: s, dir: vmDir, points: map[string]*pointFiles{}, layers: map[pointAndDisk]*layerOrError{}}
 }
 
 // files returns the manifest of a point and what is beside it. The error is about
@@ -107,10 +104,8 @@ func (s *Store) chains(vmDir string) *chains {
 func (c *chains) files(point string) *pointFiles {
 	p := c.points[point]
 	if p == nil {
-		p = &pointFiles{err: c.err}
-		if c.err == nil {
-			p.manifest, p.names, p.err = c.read(path.Join(c.dir, pointsName, point))
-		}
+		p = &pointFiles{}
+		p.manifest, p.names, p.err = c.read(path.Join(c.dir, pointsName, point))
 		c.points[point] = p
 	}
 	return p
@@ -159,8 +154,7 @@ func (c *chains) find(point, disk string) (*layer, error) {
 		return nil, &damagedError{dir, fmt.Sprintf("it has no disk %q", disk)}
 	}
 	for _, name := range []string{d.File, d.DigestsFile} {
-		// Files that are being exchanged are in one place or the other.
-		if !slices.Contains(p.names, name) && !(c.pruned.State == pruneExchanging && c.pruned.hides(point)) {
+		if !slices.Contains(p.names, name) {
 			return nil, &damagedError{path.Join(dir, name), "it is missing"}
 		}
 	}
@@ -182,11 +176,8 @@ func (c *chains) find(point, disk string) (*layer, error) {
 }
 
 // check looks whether all files of a point are there, and all those on which it
-// builds. The error is about damage if not, or if the point is being pruned.
+// builds. The error is about damage if not.
 func (c *chains) check(point string) error {
-	if c.pruned.hides(point) {
-		return &damagedError{path.Join(c.dir, pointsName, point), "it is being pruned"}
-	}
 	p := c.files(point)
 	for _, d := range p.manifest.Disks {
 		if _, err := c.layer(point, d.Name); err != nil {

@@ -9,27 +9,46 @@ import (
 	"wanrep/diskio/durable"
 )
 
-// Based reports whether the disk builds on that of the part's base point. What is
-// not written to it is then the base's, and not zeros.
-func (d *PartDisk) Based() bool { return d.below != nil }
+// Based reports whether the disk builds on that of the part's base point, or on what
+// was received of it before it changed. What is not written to it is then what those
+// have, and not zeros.
+func (d *PartDisk) Based() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.below != nil
+}
 
 // BaseDigests reads the digests of what the disk builds on: from the block from on,
 // in ascending order, each block that is not all zeros. next returns io.EOF behind
 // the last; a disk that stands alone has none. It may be used while another
-// goroutine writes to the disk. The caller has to call close.
+// goroutine writes to the disk. The caller has to call close. An error means that the
+// Part has to be closed and begun again; the disk then builds on nothing that is damaged.
 func (d *PartDisk) BaseDigests(from int64) (next func() (block int64, sum digest.Sum, err error), close func() error, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	const op = "read the base's digests"
 	m, err := mergeDigests(d.part.store.fsys, d.below, from)
 	if err != nil {
-		return nil, nil, d.failure("read the base's digests", err)
+		return nil, nil, d.spoil(op, err)
 	}
 	next = func() (int64, digest.Sum, error) {
 		block, sum, _, err := m.read()
 		if err != nil && err != io.EOF {
-			err = d.failure("read the base's digests", err)
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			err = d.spoil(op, err)
 		}
 		return block, sum, err
 	}
 	return next, m.Close, nil
+}
+
+// Merges reports whether content up to end makes the disk one file of what was received
+// before it changed and after, which may take long.
+func (d *PartDisk) Merges(end int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.under) > 0 && end > d.reach
 }
 
 // fillTo takes the blocks up to end that were not written for the base's.
@@ -68,10 +87,17 @@ func (d *PartDisk) drop(err error) error {
 	return err
 }
 
-// spoil poisons the disk, and drops it if its base is damaged.
+// spoil poisons the disk, and forgets what was received if that, or its base, is
+// damaged.
 func (d *PartDisk) spoil(op string, err error) error {
-	if isBaseDamaged(err) {
+	if d.err != nil {
+		return d.err
+	}
+	switch {
+	case isBaseDamaged(err):
 		err = d.drop(err)
+	case len(d.under) > 0 && isDamaged(err):
+		err = d.forget(err)
 	}
 	return d.poison(op, err)
 }
@@ -88,10 +114,10 @@ func (d *PartDisk) rebuildTree(f durable.File, state diskState) (*digest.Tree, e
 	if err != nil {
 		return nil, err
 	}
-	m := &digestsMerge{zero: digest.ZeroBlock()}
-	m.put(own, "")
-	tree := digest.NewTree(0)
-	if err = m.open(d.part.store.fsys, d.below, 0); err == nil {
+	m := newDigestsMerge()
+	m.put(mergedLayer{r: own})
+	tree := newTree()
+	if err = m.open(d.part.store.fsys, d.below, nil, 0); err == nil {
 		err = m.extend(tree, end)
 	}
 	switch {
@@ -99,21 +125,26 @@ func (d *PartDisk) rebuildTree(f durable.File, state diskState) (*digest.Tree, e
 	case m.layers[0].err == nil:
 		err = &damagedError{name, fmt.Sprintf("a record for block %d of a disk that is durable up to block %d", m.layers[0].index, end)}
 	case own.crc != state.crc:
-		err = &damagedError{name, "its records do not match the journal's checksum"}
+		err = own.damagedRecords()
 	}
 	return tree, errors.Join(err, m.Close())
 }
 
 // standAlone begins the disk, of which nothing is there yet, without its base.
 func (d *PartDisk) standAlone() error {
+	d.base = nil
+	return d.startAgain(true)
+}
+
+// startAgain begins the disk without what was received of it.
+func (d *PartDisk) startAgain(alone bool) error {
 	if err := d.closeFiles(); err != nil {
 		return err
 	}
-	d.below = nil
 	state := d.part.state
-	state.disks[d.index] = diskState{spec: d.spec, tree: digest.NewTree(0), alone: true}
+	state.disks[d.index] = d.anew(alone)
 	state.dropUnusedBase()
-	if err := d.part.journal.replace(state.clone()); err != nil {
+	if err := d.part.journal.revise(func(p *partState) { *p = *state.clone() }); err != nil {
 		return err
 	}
 	return d.create()

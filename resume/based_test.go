@@ -68,9 +68,57 @@ func canBuildOn(point []snapshot, disk snapshot) bool {
 	return below != nil && below.spec.ID == disk.spec.ID && below.spec.Size <= disk.spec.Size
 }
 
+// checkBase holds a disk of a new part to what it has to build on: what was received
+// before it changed, or the last point.
+func (p *player) checkBase(d *resume.PartDisk, disk snapshot) error {
+	received := p.received(disk)
+	if want := received != nil || canBuildOn(p.lastPoint(), disk); d.Based() != want && !p.mayHave(disk) {
+		return broken("disk %s builds on something: %v, want %v", disk.spec.Identity, d.Based(), want)
+	}
+	if received == nil {
+		return nil
+	}
+	if p.told[disk.spec.Identity] > 0 {
+		return nil // it is not below any more
+	}
+	base, err := baseOf(d)
+	if err != nil {
+		return err
+	}
+	for at := d.Durable(); at < p.told[received.spec.Identity]; at += block {
+		if !sameAs(base, at, received.content[at:min(at+block, received.spec.Size)]) {
+			return broken("disk %s would be sent again at %d; it was acknowledged", disk.spec.Identity, at)
+		}
+	}
+	return nil
+}
+
+// received returns the disk as it was when the target acknowledged something of it,
+// before it changed; nil if it did not change.
+func (p *player) received(disk snapshot) *snapshot {
+	for _, ph := range p.phases[:p.phase] {
+		was := diskOf(ph.disks, disk.spec.Name)
+		if was != nil && was.spec.Identity != disk.spec.Identity && p.told[was.spec.Identity] > 0 && canBuildOn(ph.disks, disk) {
+			return was
+		}
+	}
+	return nil
+}
+
+// mayHave reports whether the part may have something of the disk from before it
+// changed that we were not told of.
+func (p *player) mayHave(disk snapshot) bool {
+	for _, ph := range p.phases[:p.phase] {
+		if !ph.commit && canBuildOn(ph.disks, disk) {
+			return true
+		}
+	}
+	return false
+}
+
 // lastPoint returns the disks of the newest point, as the source knows.
 func (p *player) lastPoint() (disks []snapshot) {
-	for _, ph := range phases[:p.phase] {
+	for _, ph := range p.phases[:p.phase] {
 		if ph.commit {
 			disks = ph.disks
 		}

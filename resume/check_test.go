@@ -32,7 +32,7 @@ func (p *player) check(s *resume.Store) error {
 		}
 	}
 	acked := 0
-	for _, ph := range phases[:p.phase] {
+	for _, ph := range p.phases[:p.phase] {
 		if ph.commit {
 			acked++
 		}
@@ -87,10 +87,10 @@ func (p *player) checkPosition(s *resume.Store) error {
 // mustHave reports whether every Begin since the last that succeeded named the
 // disk: one that failed may have dropped others.
 func (p *player) mustHave(id string) bool {
-	if p.phase >= len(phases) {
+	if p.phase >= len(p.phases) {
 		return true
 	}
-	for _, d := range phases[p.phase].disks {
+	for _, d := range p.phases[p.phase].disks {
 		if d.spec.Identity == id {
 			return true
 		}
@@ -101,7 +101,7 @@ func (p *player) mustHave(id string) bool {
 // checkPoint compares the n-th committed point with what the source had.
 func (p *player) checkPoint(s *resume.Store, point resume.Point, n int) error {
 	var want []snapshot
-	for _, ph := range phases {
+	for _, ph := range p.phases {
 		if ph.commit {
 			if n--; n == 0 {
 				want = ph.disks
@@ -141,7 +141,7 @@ func (p *player) checkPoint(s *resume.Store, point resume.Point, n int) error {
 // visible checks that acknowledged points are to be seen before any recovery.
 func (p *player) visible(fsys durable.FS) error {
 	acked := 0
-	for _, ph := range phases[:p.phase] {
+	for _, ph := range p.phases[:p.phase] {
 		if ph.commit {
 			acked++
 		}
@@ -198,7 +198,7 @@ func (p *player) tidy(fsys durable.FS) error {
 	return nil
 }
 
-// verify runs Verify over all points, and VerifyChain over what ties them together.
+// verify runs Verify over all points.
 func (p *player) verify(fsys durable.FS) error {
 	s, err := resume.OpenReadOnly(fsys, p.config())
 	if err != nil {
@@ -209,17 +209,13 @@ func (p *player) verify(fsys durable.FS) error {
 		return err
 	}
 	var found error
-	report := func(v resume.VerifyProblem) {
-		found = broken("point %s disk %s %v: %s", v.Point, v.Disk, v.Extent, v.What)
-	}
 	for _, point := range list {
-		if err := resume.Verify(context.Background(), s, point, report); err != nil {
+		err := resume.Verify(context.Background(), s, point, func(v resume.VerifyProblem) {
+			found = broken("point %s disk %s %v: %s", v.Point, v.Disk, v.Extent, v.What)
+		})
+		if err != nil {
 			return err
 		}
-	}
-	options := resume.ChainOptions{Trusted: resume.OneKey(), Signed: true}
-	if err := resume.VerifyChain(s, source, vmName, options, report); err != nil {
-		return err
 	}
 	return found
 }

@@ -3,6 +3,7 @@ package resume_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"wanrep/diskio/durable"
@@ -17,10 +18,10 @@ func honest(fsys durable.FS) durable.FS { return fsys }
 
 // crashAt plays until the power is cut at operation k, then looks at what a cut may
 // leave. It returns the first violation.
-func crashAt(format resume.Format, wrap wrapper, k int, seeds uint64) error {
+func crashAt(s story, wrap wrapper, k int, seeds uint64) error {
 	fsys := crashfs.New()
 	fsys.Inject(crashfs.Fault{At: k, Kind: crashfs.Crash})
-	p := newPlayer(format)
+	p := newPlayer(s)
 	err := p.play(wrap(fsys))
 	if isViolation(err) {
 		return err
@@ -34,7 +35,7 @@ func crashAt(format resume.Format, wrap wrapper, k int, seeds uint64) error {
 			return fmt.Errorf("power cut at operation %d, seed %d: %w", k, seed, err)
 		}
 	}
-	if err := killed(format, wrap, k); err != nil {
+	if err := killed(s, wrap, k); err != nil {
 		return fmt.Errorf("killed at operation %d: %w", k, err)
 	}
 	return nil
@@ -86,8 +87,8 @@ func after(p *player, wrap wrapper, left *crashfs.FS, seed uint64) error {
 // killed goes on in the file system of a process that was killed at operation k,
 // and then cuts the power: what the first process did not sync the second has to.
 // The power is cut during its recovery too.
-func killed(format resume.Format, wrap wrapper, k int) error {
-	fsys, p := playAndKill(format, wrap, k)
+func killed(s story, wrap wrapper, k int) error {
+	fsys, p := playAndKill(s, wrap, k)
 	recovery := []int{}
 	fsys.Trace(func(op crashfs.Op) {
 		if op.Changes {
@@ -105,7 +106,7 @@ func killed(format resume.Format, wrap wrapper, k int) error {
 		return err
 	}
 	for _, j := range recovery {
-		fsys, p := playAndKill(format, wrap, k)
+		fsys, p := playAndKill(s, wrap, k)
 		fsys.Inject(crashfs.Fault{At: j, Kind: crashfs.Crash})
 		if err := p.reopen(wrap(fsys)); isViolation(err) {
 			return fmt.Errorf("recovery cut at operation %d: %w", j, err)
@@ -119,10 +120,10 @@ func killed(format resume.Format, wrap wrapper, k int) error {
 	return nil
 }
 
-func playAndKill(format resume.Format, wrap wrapper, k int) (*crashfs.FS, *player) {
+func playAndKill(s story, wrap wrapper, k int) (*crashfs.FS, *player) {
 	fsys := crashfs.New()
 	fsys.Inject(crashfs.Fault{At: k, Kind: crashfs.Crash})
-	p := newPlayer(format)
+	p := newPlayer(s)
 	_ = p.play(wrap(fsys)) // crashAt has looked at the error
 	fsys.Kill()
 	return fsys, p
@@ -151,10 +152,10 @@ func (p *player) toTheEnd(wrap wrapper, fsys *crashfs.FS, seed uint64) error {
 
 // failAt plays on after one operation failed. Right after it, and at the end, the
 // power is cut.
-func failAt(format resume.Format, wrap wrapper, fault crashfs.Fault, seeds uint64) error {
+func failAt(s story, wrap wrapper, fault crashfs.Fault, seeds uint64) error {
 	fsys := crashfs.New()
 	fsys.Inject(fault)
-	p := newPlayer(format)
+	p := newPlayer(s)
 	err := p.play(wrap(fsys))
 	if isViolation(err) {
 		return err
@@ -168,7 +169,7 @@ func failAt(format resume.Format, wrap wrapper, fault crashfs.Fault, seeds uint6
 
 	fsys = crashfs.New()
 	fsys.Inject(fault)
-	p = newPlayer(format)
+	p = newPlayer(s)
 	if err := p.persist(wrap(fsys)); err != nil {
 		return fmt.Errorf("%v at operation %d, going on: %w", fault, fault.At, err)
 	}
@@ -201,15 +202,41 @@ func changing(ops []crashfs.Op) (ks []int) {
 	return ks
 }
 
+// layered returns the operations from the first on that deals with a layer.
+func layered(ops []crashfs.Op) []crashfs.Op {
+	for i, op := range ops {
+		if strings.Contains(op.Name, "~1.") {
+			return ops[i:]
+		}
+	}
+	return nil
+}
+
 func TestCrashAtEveryOperation(t *testing.T) {
-	sweep(t, changing(record(t, plain{})), func(k int) error { return crashAt(plain{}, honest, k, 2) })
+	s := story{plain{}, increments}
+	sweep(t, changing(record(t, s)), func(k int) error { return crashAt(s, honest, k, 2) })
+}
+
+// TestCrashWhileDisksChange goes through parts with layers, and through their merges.
+func TestCrashWhileDisksChange(t *testing.T) {
+	s := story{plain{}, changes}
+	sweep(t, changing(layered(record(t, s))), func(k int) error { return crashAt(s, honest, k, 1) })
 }
 
 func TestErrorAtEveryOperation(t *testing.T) {
-	ops := record(t, plain{})
+	s := story{plain{}, increments}
+	errorAt(t, s, record(t, s))
+}
+
+func TestErrorWhileDisksChange(t *testing.T) {
+	s := story{plain{}, changes}
+	errorAt(t, s, layered(record(t, s)))
+}
+
+func errorAt(t *testing.T, s story, ops []crashfs.Op) {
 	all := make([]int, len(ops))
-	for i := range all {
-		all[i] = i + 1
+	for i, op := range ops {
+		all[i] = op.N
 	}
 	tests := []struct {
 		name  string
@@ -225,7 +252,7 @@ func TestErrorAtEveryOperation(t *testing.T) {
 			sweep(t, test.ks, func(k int) error {
 				fault := test.fault
 				fault.At = k
-				return failAt(plain{}, honest, fault, 1)
+				return failAt(s, honest, fault, 1)
 			})
 		})
 	}

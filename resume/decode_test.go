@@ -29,10 +29,7 @@ func (noFormat) CreateOn(durable.File, DiskSpec, durable.FS, string, string) (Di
 func (noFormat) CreateLayer(durable.File, DiskSpec, durable.FS, string, string) (DiskFile, error) {
 	return noDisk{}, nil
 }
-func (noFormat) Merge(context.Context, durable.File, durable.File) error        { return nil }
-func (noFormat) CanMerge(durable.File, durable.File) error                      { return nil }
-func (noFormat) MergeContent(context.Context, durable.File, durable.File) error { return nil }
-func (noFormat) MergeIdentity(durable.File, durable.File) error                 { return nil }
+func (noFormat) Merge(context.Context, durable.File, durable.File) error { return nil }
 func (noFormat) Open(durable.FS, string) (Content, error) {
 	return nil, errors.New("nothing is stored")
 }
@@ -114,7 +111,7 @@ func TestJournalGivesTheLongestValidPrefix(t *testing.T) {
 
 func TestJournalOfALaterVersion(t *testing.T) {
 	b, _ := exampleJournal(t)
-	b[8] = 2
+	b[8] = journalVersion + 1
 	seal(b[:sectorBytes])
 	if _, err := decodeJournal("journal", b); !errors.Is(err, errNewerJournal) || isDamaged(err) {
 		t.Fatalf("got %v, want %v", err, errNewerJournal)

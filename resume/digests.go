@@ -88,6 +88,7 @@ type digestsReader struct {
 	count      int64 // records that are left
 	next       int64 // the lowest index that may follow
 	crc        uint32
+	want       *uint32 // what crc has to be behind the last record, if that is known
 	record     [digestsRecord]byte
 	zeroDigest digest.Sum
 }
@@ -136,6 +137,9 @@ func (d *digestsReader) seek(r io.ReaderAt, from int64) error {
 
 // read returns the next record, or io.EOF behind the last.
 func (r *digestsReader) read() (index int64, sum digest.Sum, err error) {
+	if r.count == 0 && r.want != nil && r.crc != *r.want {
+		return 0, sum, r.damagedRecords()
+	}
 	if r.count == 0 {
 		return 0, sum, io.EOF
 	}
@@ -154,6 +158,10 @@ func (r *digestsReader) read() (index int64, sum digest.Sum, err error) {
 	r.count--
 	r.next = index + 1
 	return index, sum, nil
+}
+
+func (r *digestsReader) damagedRecords() error {
+	return &damagedError{r.name, "its records do not match the journal's checksum"}
 }
 
 // bufferedDigests is how many records a writer holds back at most: those of 64

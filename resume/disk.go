@@ -22,16 +22,20 @@ type PartDisk struct {
 	index int
 	spec  DiskSpec
 	name  string // what its files' names begin with
-	below *layer // the disk on which this one builds, or nil
+	base  *layer // the disk of the base point on which this one builds, or nil
 
 	durable atomic.Int64
 
-	mu        sync.Mutex
+	mu    sync.Mutex
+	under []layerState // what was received before the disk changed
+	reach int64        // below it the disk is compared with that
+	below *layer       // that, or the base, or nil
+
 	data      durable.File
 	file      DiskFile
 	digests   *digestsWriter
 	tree      *digest.Tree  // of the blocks below next
-	fill      *digestsMerge // the base's digests from somewhere below next on, or nil
+	fill      *digestsMerge // the digests below from somewhere below next on, or nil
 	next      int64         // all below is described
 	dirty     bool          // something was written to file since the last sync
 	unsynced  int64         // bytes of it
@@ -101,9 +105,23 @@ func (d *PartDisk) Write(off int64, p []byte) error {
 	return nil
 }
 
-// write digests the blocks of p and writes those that are not all zeros, or that the
-// base may have, in runs as long as possible.
+// write takes what lies within the reach of the layers and then what lies behind.
 func (d *PartDisk) write(off int64, p []byte) error {
+	if within := d.reach - off; 0 < within && within < int64(len(p)) {
+		if err := d.writeBlocks(off, p[:within]); err != nil {
+			return err
+		}
+		off, p = d.reach, p[within:]
+	}
+	if err := d.leaveLayers(off + int64(len(p))); err != nil {
+		return err
+	}
+	return d.writeBlocks(off, p)
+}
+
+// writeBlocks digests the blocks of p and writes those that are not all zeros, or that the
+// base may have, in runs as long as possible.
+func (d *PartDisk) writeBlocks(off int64, p []byte) error {
 	zero, baseBlocks := digest.ZeroBlock(), d.below.blocks()
 	if err := d.fillTo(off / diskio.BlockBytes); err != nil {
 		return err
@@ -163,6 +181,9 @@ func (d *PartDisk) SkipTo(off int64) error {
 }
 
 func (d *PartDisk) skipTo(off int64) error {
+	if err := d.leaveLayers(off); err != nil {
+		return err
+	}
 	d.next = max(d.next, off)
 	return d.fillTo(digest.Blocks(off))
 }
@@ -180,7 +201,7 @@ func (d *PartDisk) Sync() (int64, error) {
 		return d.next, nil
 	}
 	if err := d.sync(false); err != nil {
-		return 0, err
+		return 0, d.poison("sync", err)
 	}
 	return d.next, nil
 }
@@ -188,19 +209,23 @@ func (d *PartDisk) Sync() (int64, error) {
 // sync makes data and digests durable, and then the record that counts them.
 func (d *PartDisk) sync(complete bool) error {
 	if err := d.syncFiles(); err != nil {
-		return d.poison("sync", err)
+		return err
 	}
-	state := diskState{
-		spec: d.spec, durable: d.next, digests: d.digests.count, crc: d.digests.crc,
-		complete: complete, root: d.root, tree: d.tree.Clone(), based: d.below != nil,
-	}
-	if err := d.part.journal.record(d.index, state); err != nil {
-		return d.poison("sync", err)
+	if err := d.part.journal.record(d.index, d.state(complete)); err != nil {
+		return err
 	}
 	d.durable.Store(d.next)
 	d.complete = complete
 	d.unsynced = 0
 	return nil
+}
+
+// state returns what the journal has to say once everything is durable.
+func (d *PartDisk) state(complete bool) diskState {
+	return diskState{
+		spec: d.spec, durable: d.next, digests: d.digests.count, crc: d.digests.crc,
+		complete: complete, root: d.root, tree: d.tree.Clone(), based: d.base != nil, under: d.under,
+	}
 }
 
 func (d *PartDisk) syncFiles() error {
@@ -240,8 +265,16 @@ func (d *PartDisk) Finish(root digest.Sum) error {
 		err := fmt.Errorf("%w: %v here, %v there", ErrDigest, sum, root)
 		return d.poison("finish", d.drop(err))
 	}
+	if len(d.under) > 0 {
+		if err := d.merge(); err != nil {
+			return d.spoil("finish", err)
+		}
+	}
 	d.root = sum
-	return d.sync(true)
+	if err := d.sync(true); err != nil {
+		return d.poison("finish", err)
+	}
+	return nil
 }
 
 // ready says why the disk takes nothing more.

@@ -8,9 +8,18 @@ import (
 	"wanrep/diskio"
 )
 
-func (d *PartDisk) dataName() string { return d.name + d.part.store.cfg.Format.Extension() }
+// dataOf and digestsOf return the names of the files of the disk's n-th layer, counted
+// from the bottom.
+func (d *PartDisk) dataOf(n int) string {
+	return layerName(d.name, n) + d.part.store.cfg.Format.Extension()
+}
 
-func (d *PartDisk) digestsName() string { return d.name + digestsExtension }
+func (d *PartDisk) digestsOf(n int) string { return layerName(d.name, n) + digestsExtension }
+
+// dataName and digestsName return the names of the files that are written.
+func (d *PartDisk) dataName() string { return d.dataOf(len(d.under)) }
+
+func (d *PartDisk) digestsName() string { return d.digestsOf(len(d.under)) }
 
 // continueAt opens the files of a disk where it has come to, and adds the tree to
 // its state. The error is fs.ErrNotExist or about damage if they do not hold what
@@ -85,12 +94,16 @@ func (d *PartDisk) createFile() (err error) {
 		return err
 	}
 	var fault error
-	fsys := watchedFS{p.store.fsys, &fault}
-	d.file, err = format.CreateOn(d.data, d.spec, fsys, path.Join(p.dir, d.dataName()), d.below.file())
+	fsys, name := watchedFS{p.store.fsys, &fault}, path.Join(p.dir, d.dataName())
+	if len(d.under) > 0 {
+		d.file, err = format.CreateLayer(d.data, d.spec, fsys, name, d.below.file())
+	} else {
+		d.file, err = format.CreateOn(d.data, d.spec, fsys, name, d.below.file())
+	}
 	if fault != nil {
 		return fault
 	}
-	if err != nil && isDamaged(err) {
+	if err != nil && isDamaged(err) && len(d.under) == 0 {
 		return &baseError{d.below.point, err}
 	}
 	return err

@@ -19,12 +19,9 @@ type DiskSpec struct {
 	LogicalSectorSize  int
 	PhysicalSectorSize int
 	// Identity names the content of the snapshot. A disk of which a part has
-	// something continues only if its Identity is still the same.
+	// something goes on where it was only if its Identity is still the same.
 	Identity string
 }
-
-// sameContent reports whether what was received for a can be continued for b.
-func sameContent(a, b DiskSpec) bool { return a == b }
 
 // A Format makes and reads the files that hold the disks of a point.
 type Format interface {
@@ -51,13 +48,6 @@ type Format interface {
 	// does nothing if it was done. It returns a *diskio.FormatError if one of them is
 	// damaged. Both are synced before.
 	Merge(ctx context.Context, upper, lower durable.File) error
-	// CanMerge says what keeps two disks from being merged. It changes nothing.
-	CanMerge(upper, lower durable.File) error
-	// MergeContent is the part of Merge that may take long: upper still reads the same
-	// over lower when it is done, and it may be called again. MergeIdentity is the
-	// rest: from then on upper can't be read, and lower is what upper was.
-	MergeContent(ctx context.Context, upper, lower durable.File) error
-	MergeIdentity(upper, lower durable.File) error
 	// Reopen continues a disk that Create, CreateOn or CreateLayer made, and forgets everything at
 	// and behind the virtual offset keep: it reads as zeros, or as the parent,
 	// again. f is as a crash left it: everything below

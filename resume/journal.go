@@ -82,15 +82,16 @@ func (j *journal) record(i int, d diskState) error {
 	return nil
 }
 
-// replace makes another state of the part durable.
-func (j *journal) replace(state *partState) error {
+// revise makes another state of the part durable, of which a record can't tell.
+func (j *journal) revise(change func(*partState)) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {
 		return j.err
 	}
 	was := j.state
-	j.state = state
+	j.state = was.clone()
+	change(j.state)
 	if err := j.rewrite(); err != nil {
 		j.state, j.err = was, err
 	}

@@ -17,7 +17,7 @@ import (
 // player who was told how far the part is.
 func halfway() (*crashfs.FS, string, *player, error) {
 	fsys := crashfs.New()
-	p := newPlayer(plain{})
+	p := newPlayer(story{plain{}, increments})
 	s, err := resume.Open(fsys, p.config())
 	if err != nil {
 		return nil, "", nil, err

@@ -188,12 +188,8 @@ func (s *Store) Manifest(p Point) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	pruned, err := s.currentPrune(path.Dir(path.Dir(dir)))
-	if err != nil {
-		return Manifest{}, err
-	}
 	m, err := readManifest(s.fsys, dir)
-	if errors.Is(err, fs.ErrNotExist) || pruned.hides(p.Point) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return Manifest{}, ErrNoPoint
 	}
 	return m, err

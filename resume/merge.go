@@ -1,8 +1,10 @@
 package resume
 
 import (
+	"cmp"
 	"errors"
 	"io"
+	"io/fs"
 	"path"
 
 	"wanrep/diskio/digest"
@@ -14,14 +16,14 @@ import (
 // zeros there has none.
 type digestsMerge struct {
 	layers []mergedLayer // from the top down
-	files  []io.Closer
 	zero   digest.Sum
 }
 
 // A mergedLayer is one layer and its next record.
 type mergedLayer struct {
 	r     *digestsReader
-	point string // empty for the layer of a part
+	file  io.Closer // nil if it is the caller's; closed behind the last record
+	point string    // empty for the layer of a part
 	index int64
 	sum   digest.Sum
 	err   error // io.EOF behind the last
@@ -32,23 +34,36 @@ func (l *mergedLayer) advance() {
 	if l.err != nil && l.err != io.EOF && l.point != "" {
 		l.err = &baseError{l.point, l.err}
 	}
+	if l.err == io.EOF && l.file != nil {
+		l.err = cmp.Or(l.file.Close(), io.EOF)
+		l.file = nil
+	}
 }
 
-// mergeDigests reads the digests of a committed disk from that block on, with one
-// buffer for each layer.
+func newDigestsMerge() *digestsMerge { return &digestsMerge{zero: digest.ZeroBlock()} }
+
+// mergeDigests reads the digests of a disk from that block on, with one buffer for
+// each layer.
 func mergeDigests(fsys durable.FS, top *layer, from int64) (*digestsMerge, error) {
-	m := &digestsMerge{zero: digest.ZeroBlock()}
-	if err := m.open(fsys, top, from); err != nil {
+	m := newDigestsMerge()
+	if err := m.open(fsys, top, nil, from); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
 
-// open puts a committed disk below the layers that there are.
-func (m *digestsMerge) open(fsys durable.FS, top *layer, from int64) error {
-	for l := top; l != nil; l = l.below {
-		if err := m.openLayer(fsys, l, from); err != nil {
+// open puts the layers from top down to above bottom below those that there are.
+func (m *digestsMerge) open(fsys durable.FS, top, bottom *layer, from int64) error {
+	for l := top; l != bottom; l = l.below {
+		err := m.openLayer(fsys, l, from)
+		switch {
+		case err == nil:
+		case l.point != "":
 			return &baseError{l.point, err}
+		case errors.Is(err, fs.ErrNotExist):
+			return &damagedError{l.disk.DigestsFile, "it is missing"}
+		default:
+			return err
 		}
 	}
 	return nil
@@ -59,21 +74,23 @@ func (m *digestsMerge) openLayer(fsys durable.FS, l *layer, from int64) error {
 	if err != nil {
 		return err
 	}
-	m.files = append(m.files, f)
 	r, err := readDigests(f, l.disk.DigestsFile, l.shape(), l.disk.Digests)
+	if err == nil {
+		err = r.seek(f, from)
+	}
 	if err != nil {
-		return err
+		return errors.Join(err, f.Close())
 	}
-	if err := r.seek(f, from); err != nil {
-		return err
+	if l.point == "" && from <= 0 {
+		r.want = &l.crc
 	}
-	m.put(r, l.point)
+	m.put(mergedLayer{r: r, file: f, point: l.point})
 	return nil
 }
 
 // put adds a layer below those that there are.
-func (m *digestsMerge) put(r *digestsReader, point string) {
-	m.layers = append(m.layers, mergedLayer{r: r, point: point})
+func (m *digestsMerge) put(l mergedLayer) {
+	m.layers = append(m.layers, l)
 	m.layers[len(m.layers)-1].advance()
 }
 
@@ -141,12 +158,14 @@ func (m *digestsMerge) extend(t *digest.Tree, end int64) error {
 	return nil
 }
 
-// Close closes the files of the committed layers.
+// Close closes the files that are not read to their ends.
 func (m *digestsMerge) Close() error {
 	var errs []error
-	for _, f := range m.files {
-		errs = append(errs, f.Close())
+	for _, l := range m.layers {
+		if l.file != nil {
+			errs = append(errs, l.file.Close())
+		}
 	}
-	m.files = nil
+	m.layers = nil
 	return errors.Join(errs...)
 }

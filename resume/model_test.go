@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"wanrep/diskio/digest"
 	"wanrep/diskio/durable/crashfs"
 	"wanrep/resume"
 )
@@ -27,6 +28,11 @@ type model struct {
 
 	acked  map[string]int64 // by identity, in the part under way
 	points [][]snapshot     // committed
+	// has is what the part is known to have of a disk, by its name: the digests of the
+	// blocks that were acknowledged before the disk changed, and after.
+	has map[string]blockSums
+	// base is what each disk of the open part has to be compared with.
+	base []blockSums
 	// deciding is the part that is being received: its commit may have happened
 	// although it was not acknowledged.
 	deciding []snapshot
@@ -37,6 +43,19 @@ var modelDisks = [][]snapshot{
 	{newSnapshot("a", "ab..c", 512), newSnapshot("a", "a..dc", 512), newSnapshot("a", "ab.dce", 1024)},
 	{newSnapshot("b", "..", block), newSnapshot("b", "xyz", 1024)},
 	{newSnapshot("C", "123456", 7)},
+}
+
+// blockSums are digests of blocks; those of zeros too.
+type blockSums map[int64]digest.Sum
+
+// take notes the blocks of a disk from one offset to another, or forgets them.
+func (b blockSums) take(disk snapshot, from, to int64, known bool) {
+	for at := from; at < to; at += block {
+		delete(b, at/block)
+		if known {
+			b[at/block] = digest.Block(disk.content[at:min(at+block, disk.spec.Size)])
+		}
+	}
 }
 
 var modelConfig = resume.Config{Format: plain{}}
@@ -94,6 +113,7 @@ func (m *model) Begin(t *rapid.T) {
 		specs = append(specs, d.spec)
 		ids[d.spec.Identity] = true
 	}
+	m.settleHas(vm)
 	part, err := m.store.Begin(source, vmName, specs)
 	// A Begin that failed may have taken effect: disks that it did not name, or
 	// named in another state, may be gone.
@@ -108,15 +128,74 @@ func (m *model) Begin(t *rapid.T) {
 	}
 	m.fsys.Inject(crashfs.Fault{})
 	m.learn(t, m.store)
-	m.part, m.deciding, m.sent = part, vm, nil
-	for _, d := range part.Disks() {
+	m.part, m.deciding, m.sent, m.base = part, vm, nil, nil
+	for i, d := range part.Disks() {
 		id := d.Spec().Identity
 		if d.Durable() < m.acked[id] {
 			t.Fatalf("disk %s begins at %d, %d was acknowledged", id, d.Durable(), m.acked[id])
 		}
 		m.acked[id] = d.Durable()
 		m.sent = append(m.sent, d.Durable())
+		base, err := m.checkBase(d, vm[i])
+		if err != nil {
+			if isViolation(err) {
+				t.Fatal(err)
+			}
+			m.failed(t, err)
+			return
+		}
+		m.base = append(m.base, base)
 	}
+}
+
+// settleHas notes what the part has of disks that Begin is about to change. What was
+// not acknowledged may be there or not. Disks that are not named, or are not the same
+// any more, may be dropped.
+func (m *model) settleHas(vm []snapshot) {
+	for _, was := range m.deciding {
+		name := was.spec.Name
+		is := diskOf(vm, name)
+		if is == nil || is.spec.Size < was.spec.Size {
+			delete(m.has, name)
+			continue
+		}
+		if is.spec.Identity == was.spec.Identity || m.has[name] == nil && m.acked[was.spec.Identity] == 0 {
+			continue
+		}
+		if m.has[name] == nil {
+			m.has[name] = blockSums{}
+		}
+		acked := m.acked[was.spec.Identity]
+		m.has[name].take(was, 0, acked, true)
+		m.has[name].take(was, acked, was.spec.Size, false)
+	}
+	for name := range m.has {
+		if diskOf(vm, name) == nil {
+			delete(m.has, name)
+		}
+	}
+}
+
+// checkBase returns what a disk has to be compared with, and holds that to what the
+// part is known to have.
+func (m *model) checkBase(d *resume.PartDisk, disk snapshot) (blockSums, error) {
+	base, err := baseOf(d)
+	if err != nil {
+		return nil, err
+	}
+	if d.Durable() > 0 {
+		return base, nil // some of it may not be below any more
+	}
+	for n, want := range m.has[disk.spec.Name] {
+		got, ok := base[n]
+		if !ok {
+			got = digest.ZeroBlock()
+		}
+		if got != want {
+			return nil, broken("disk %s would be sent again at block %d; it was acknowledged", disk.spec.Identity, n)
+		}
+	}
+	return base, nil
 }
 
 // rarely skips a step three times of four.
@@ -149,24 +228,12 @@ func (m *model) Write(t *rapid.T) {
 	m.sent[i] = end
 }
 
-// Skip leaves out a block that the base has, or that is zeros without one.
+// Skip leaves out a block that the target has, or that is zeros and it has none.
 func (m *model) Skip(t *rapid.T) {
 	i, d, from := m.drawDisk(t)
-	var last []snapshot
-	if len(m.points) > 0 {
-		last = m.points[len(m.points)-1]
-	}
-	// Not every disk that could builds on one: not after its root was wrong.
-	if d.Based() && !canBuildOn(last, from) {
-		t.Fatalf("disk %s builds on what is no base for it", d.Spec().Identity)
-	}
 	at, size := m.sent[i], d.Spec().Size
 	end := min(at+block, size)
-	below := make([]byte, size)
-	if d.Based() {
-		copy(below, diskOf(last, d.Spec().Name).content)
-	}
-	if at == size || !bytes.Equal(below[at:end], from.content[at:end]) {
+	if at == size || !sameAs(m.base[i], at, from.content[at:end]) {
 		t.Skip("it has to be sent")
 	}
 	if err := d.SkipTo(end); err != nil {
@@ -222,6 +289,7 @@ func (m *model) FinishWrongly(t *rapid.T) {
 	wrong[3]++
 	err := d.Finish(wrong)
 	delete(m.acked, d.Spec().Identity)
+	delete(m.has, d.Spec().Name)
 	if !errors.Is(err, resume.ErrDigest) {
 		m.failed(t, err)
 		return
@@ -251,6 +319,7 @@ func (m *model) committed() {
 	m.points = append(m.points, m.deciding)
 	m.deciding = nil
 	clear(m.acked)
+	clear(m.has)
 }
 
 func (m *model) Close(t *rapid.T) { m.closePart() }
@@ -354,7 +423,7 @@ func TestModel(t *testing.T) {
 		must(t, f.Value.Set("100"))
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{fsys: crashfs.New(), acked: map[string]int64{}}
+		m := &model{fsys: crashfs.New(), acked: map[string]int64{}, has: map[string]blockSums{}}
 		rt.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "begin": m.Begin, "write": m.Write, "write more": m.Write, "write on": m.Write,
 			"skip": m.Skip, "skip more": m.Skip,

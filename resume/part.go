@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"wanrep/diskio"
-	"wanrep/diskio/digest"
 	"wanrep/diskio/durable"
 )
 
@@ -35,10 +34,20 @@ type Part struct {
 // Begin begins a new part, or continues the one there is with a generation that is
 // one higher. When it returns, the generation is durable.
 //
-// A disk that differs in anything from that of the part starts again at 0, the
-// others continue, and disks that are not named any more are dropped. A disk that
-// starts builds on that of the same name, ID and sector sizes in the VM's newest
-// point that is not damaged, unless that is larger. Begin fails with ErrBusy while another Part of the VM is open.
+// What becomes of a disk is decided in this order:
+//
+//   - A disk of which the part has nothing starts at 0. It builds on that of the same
+//     name, ID and sector sizes in the VM's newest point that is not damaged, unless
+//     that is larger; else it stands alone, and goes on standing alone.
+//   - If its ID or its sector sizes differ from what the part has, if it became smaller,
+//     or if its base is gone, it starts again.
+//   - If nothing differs it continues where it was.
+//   - If it changed, or grew, it starts at 0 over what was received of it: it builds on
+//     that, and only what differs has to be written (see PartDisk.BaseDigests).
+//   - If what was received turns out to be damaged it starts again.
+//
+// Disks that are not named any more are dropped. Why a disk starts again is logged.
+// Begin fails with ErrBusy while another Part of the VM is open.
 func (s *Store) Begin(source, vm string, disks []DiskSpec) (*Part, error) {
 	if s.readOnly {
 		return nil, ErrReadOnly
@@ -50,11 +59,6 @@ func (s *Store) Begin(source, vm string, disks []DiskSpec) (*Part, error) {
 	if err := checkSpecs(disks); err != nil {
 		return nil, err
 	}
-	release, err := s.look(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	v, err := s.claim(dir)
 	if err != nil {
 		return nil, err
@@ -71,7 +75,11 @@ func (s *Store) Begin(source, vm string, disks []DiskSpec) (*Part, error) {
 func (s *Store) claim(dir string) (*vmState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := s.stateLocked(dir)
+	v := s.vms[dir]
+	if v == nil {
+		v = &vmState{dir: dir}
+		s.vms[dir] = v
+	}
 	if v.busy {
 		return nil, ErrBusy
 	}
@@ -143,8 +151,8 @@ func (s *Store) newPart(vmDir, source, vm string) (*partState, error) {
 	return &partState{source: source, vm: vm, point: pointName(last + 1), begun: s.cfg.Now().UTC()}, nil
 }
 
-// continueDisks opens the disks that go on where they are. The others get an
-// empty state.
+// continueDisks opens the disks that go on where they are, and gives the others the
+// state in which they start.
 func (p *Part) continueDisks(old *partState, disks []DiskSpec) error {
 	p.state.disks = nil
 	chains := p.store.chains(p.vm.dir)
@@ -156,35 +164,27 @@ func (p *Part) continueDisks(old *partState, disks []DiskSpec) error {
 	for i, spec := range disks {
 		d := &PartDisk{part: p, index: i, spec: spec, name: safeName(spec.Name)}
 		p.disks = append(p.disks, d)
-		under := chains.under(base, spec)
-		state, ok := old.disk(spec.Name)
-		alone := ok && state.alone
-		ok = ok && sameContent(state.spec, spec) && state.durable > 0
-		if ok && state.based {
-			d.below, ok = under, under != nil && base == old.base
-		}
-		if ok {
-			err := d.continueAt(&state)
-			if isDamaged(err) || errors.Is(err, fs.ErrNotExist) {
-				p.store.cfg.Log.Warn("disk starts again, what was received is damaged", "disk", spec.Name, "err", err)
-				alone = alone || isBaseDamaged(err)
-				ok, err = false, d.closeFiles()
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if !ok {
-			if d.below = under; alone {
-				d.below = nil
-			}
-			state = diskState{spec: spec, tree: digest.NewTree(0), based: d.below != nil, alone: alone}
+		state, err := d.takeUp(old, chains.under(base, spec))
+		if err != nil {
+			return err
 		}
 		d.begin(state)
 		p.state.disks = append(p.state.disks, state)
 	}
 	p.state.dropUnusedBase()
 	return nil
+}
+
+// reviseOld makes another state durable of a part whose journal is not open yet.
+func (p *Part) reviseOld(change func(*partState)) error {
+	old := p.vm.part.clone()
+	change(old)
+	j, err := startJournal(p.store.fsys, p.dir, old)
+	if err != nil {
+		return err
+	}
+	p.store.set(p.vm, func(v *vmState) { v.part = old })
+	return j.close(ErrClosed)
 }
 
 // startJournal makes the part's state durable.
@@ -205,6 +205,10 @@ func (p *Part) createDisks() error {
 			continue
 		}
 		err := d.create()
+		if len(d.under) > 0 && isUseless(err) {
+			p.store.cfg.Log.Warn(startsAgain, "disk", d.spec.Name, "err", err)
+			err = d.startAgain(false)
+		}
 		if isBaseDamaged(err) {
 			p.store.cfg.Log.Warn("disk stands alone, its base is damaged", "disk", d.spec.Name, "err", err)
 			err = d.standAlone()
@@ -220,7 +224,9 @@ func (p *Part) createDisks() error {
 func (p *Part) fileNames() []string {
 	var names []string
 	for _, d := range p.disks {
-		names = append(names, d.dataName(), d.digestsName())
+		for n := range len(d.under) + 1 {
+			names = append(names, d.dataOf(n), d.digestsOf(n))
+		}
 	}
 	return names
 }

@@ -174,7 +174,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		{"ignored sync error", ignoredSyncError, tryError},
 		{"no journal checksum", noJournalChecksum, tryFlip},
 	}
-	ops := record(t, plain{})
+	ops := record(t, story{plain{}, increments})
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -189,8 +189,8 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	}
 }
 
-func tryCrash(wrap wrapper, k int) error { return crashAt(plain{}, wrap, k, 3) }
+func tryCrash(wrap wrapper, k int) error { return crashAt(story{plain{}, increments}, wrap, k, 3) }
 
 func tryError(wrap wrapper, k int) error {
-	return failAt(plain{}, wrap, crashfs.Fault{At: k}, 2)
+	return failAt(story{plain{}, increments}, wrap, crashfs.Fault{At: k}, 2)
 }

@@ -110,11 +110,6 @@ func (s *Store) List() ([]Point, error) {
 }
 
 func (s *Store) listPoints(vmDir string) ([]Point, error) {
-	release, err := s.look(vmDir)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	names, err := s.pointDirs(path.Join(vmDir, pointsName))
 	if err != nil {
 		return nil, err
@@ -122,9 +117,6 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 	var list []Point
 	chains := s.chains(vmDir)
 	for _, name := range names {
-		if chains.pruned.hides(name) {
-			continue
-		}
 		p := Point{Source: path.Dir(vmDir), VM: path.Base(vmDir), Point: name}
 		if files := chains.files(name); files.err == nil {
 			p = files.manifest.point()
@@ -155,9 +147,11 @@ func (s *Store) listPart(vmDir string) (*Point, error) {
 		if d.complete {
 			disk.Root = d.root.String()
 		}
-		file := path.Join(vmDir, partsName, state.point, safeName(d.spec.Name)+s.cfg.Format.Extension())
-		if info, err := s.fsys.Stat(file); err == nil {
-			disk.Stored = info.Size()
+		for n := range len(d.under) + 1 {
+			file := path.Join(vmDir, partsName, state.point, layerName(safeName(d.spec.Name), n)+s.cfg.Format.Extension())
+			if info, err := s.fsys.Stat(file); err == nil {
+				disk.Stored += info.Size()
+			}
 		}
 		p.Disks = append(p.Disks, disk)
 	}
@@ -211,18 +205,8 @@ func (s *Store) Point(source, vm, point string) (Point, error) {
 	return m.point(), nil
 }
 
-// OpenDisk opens a disk of a committed point for reading. The point is being read until
-// the content is closed.
-func (s *Store) OpenDisk(p Point, disk string) (_ Content, err error) {
-	r, err := s.Read(p)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			r.Close()
-		}
-	}()
+// OpenDisk opens a disk of a committed point for reading.
+func (s *Store) OpenDisk(p Point, disk string) (Content, error) {
 	m, err := s.Manifest(p)
 	if err != nil {
 		return nil, err
@@ -235,14 +219,7 @@ func (s *Store) OpenDisk(p Point, disk string) (_ Content, err error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := s.cfg.Format.Open(s.fsys, path.Join(dir, d.File))
-	if err != nil {
-		if r.Pruned() {
-			err = ErrPruned
-		}
-		return nil, err
-	}
-	return readContent{content, r}, nil
+	return s.cfg.Format.Open(s.fsys, path.Join(dir, d.File))
 }
 
 // A Position is where a VM's part can be continued.

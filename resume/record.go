@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"wanrep/diskio"
@@ -18,7 +19,7 @@ import (
 // find. All numbers are little-endian. The first sector of the head is
 //
 //	0   "wanrepJH"
-//	8   version, 4 bytes: 1
+//	8   version, 4 bytes: 1, or 2 if a disk has layers
 //	12  length of the state that follows in the next sectors, 4 bytes
 //	16  a random mark, 16 bytes, which the records of this journal repeat
 //	32  CRC-32C of the state, 4 bytes
@@ -33,7 +34,7 @@ import (
 //	32  generation, 8 bytes
 //	40  the disk's place in the state, 4 bytes
 //	44  flags, 4 bytes: 1 if the disk is complete, 2 if it must not build on a base
-//	    when it starts again
+//	    when it starts again, and has no layers any more
 //	48  durable offset, 8 bytes
 //	56  number of digests, 8 bytes
 //	64  CRC-32C of their records, 4 bytes
@@ -42,11 +43,14 @@ import (
 //
 // The journal says what the longest run of valid records from its beginning says.
 const (
-	sectorBytes    = 512
-	crcAt          = sectorBytes - 4
-	journalVersion = 1
-	// maxStateBytes bounds the state: 260 disks, each with an identity of 4 KiB
-	// and a name that JSON may write six times as long.
+	sectorBytes = 512
+	crcAt       = sectorBytes - 4
+	// journalVersion is what this version reads up to. plainJournal is that of a
+	// journal without layers, which earlier versions read too.
+	journalVersion = 2
+	plainJournal   = 1
+	// maxStateBytes bounds the state: 260 disks, each with an identity of 4 KiB and
+	// a name that JSON may write six times as long, and a few layers.
 	maxStateBytes = 8 << 20
 	// compactBytes is how much records may take before they become the state of
 	// a new journal.
@@ -87,6 +91,17 @@ type journalDiskJSON struct {
 	Root               digest.Sum `json:"root"`
 	Based              bool       `json:"based"`
 	Alone              bool       `json:"alone"`
+	// Layers are those below what is written, from the bottom up; the last is what
+	// they will be if Merging is set.
+	Layers  []journalLayerJSON `json:"layers,omitempty"`
+	Merging bool               `json:"merging,omitempty"`
+}
+
+type journalLayerJSON struct {
+	Size    int64  `json:"size"`
+	Durable int64  `json:"durable"`
+	Digests int64  `json:"digests"`
+	CRC     uint32 `json:"crc"`
 }
 
 // Flags of a record.
@@ -98,14 +113,26 @@ const (
 // encodeJournal returns a journal without records.
 func encodeJournal(p *partState, m mark) ([]byte, error) {
 	j := journalJSON{Source: p.source, VM: p.vm, Point: p.point, Base: p.base, Generation: p.generation, Begun: p.begun}
+	version := uint32(plainJournal)
 	for _, d := range p.disks {
+		layers := d.under
+		if len(layers) > 0 {
+			version = journalVersion
+		}
+		if d.merged != nil {
+			layers = append(slices.Clone(layers), *d.merged)
+		}
 		j.Disks = append(j.Disks, journalDiskJSON{
 			Name: d.spec.Name, ID: d.spec.ID[:], Size: d.spec.Size,
 			LogicalSectorSize: d.spec.LogicalSectorSize, PhysicalSectorSize: d.spec.PhysicalSectorSize,
 			Identity: d.spec.Identity,
 			Durable:  d.durable, Digests: d.digests, CRC: d.crc, Complete: d.complete, Root: d.root,
-			Based: d.based, Alone: d.alone,
+			Based: d.based, Alone: d.alone, Merging: d.merged != nil,
 		})
+		for _, l := range layers {
+			disk := &j.Disks[len(j.Disks)-1]
+			disk.Layers = append(disk.Layers, journalLayerJSON{Size: l.size, Durable: l.durable, Digests: l.digests, CRC: l.crc})
+		}
 	}
 	state, err := json.Marshal(j)
 	if err != nil {
@@ -116,7 +143,7 @@ func encodeJournal(p *partState, m mark) ([]byte, error) {
 	}
 	b := make([]byte, sectorBytes, sectorBytes+sectorsFor(len(state)))
 	copy(b, headMagic)
-	binary.LittleEndian.PutUint32(b[8:], journalVersion)
+	binary.LittleEndian.PutUint32(b[8:], version)
 	binary.LittleEndian.PutUint32(b[12:], uint32(len(state)))
 	copy(b[16:], m[:])
 	binary.LittleEndian.PutUint32(b[32:], crc32.Checksum(state, castagnoli))
@@ -168,7 +195,7 @@ func decodeJournal(name string, b []byte) (*partState, error) {
 	if len(b) < sectorBytes || !bytes.Equal(b[:8], headMagic) || !sealed(b[:sectorBytes]) {
 		return nil, &damagedError{name, "its head is not valid"}
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != journalVersion {
+	if v := binary.LittleEndian.Uint32(b[8:]); v < plainJournal || v > journalVersion {
 		return nil, fmt.Errorf("read %s: format %d: %w", diskio.Printable(name), v, errNewerJournal)
 	}
 	n := int(binary.LittleEndian.Uint32(b[12:]))
@@ -209,10 +236,18 @@ func decodeState(state []byte) (*partState, error) {
 			return nil, fmt.Errorf("a disk's ID has %d bytes", len(d.ID))
 		}
 		copy(spec.ID[:], d.ID)
-		p.disks = append(p.disks, diskState{
+		state := diskState{
 			spec: spec, durable: d.Durable, digests: d.Digests, crc: d.CRC, complete: d.Complete, root: d.Root,
 			based: d.Based, alone: d.Alone,
-		})
+		}
+		for _, l := range d.Layers {
+			state.under = append(state.under, layerState{size: l.Size, durable: l.Durable, digests: l.Digests, crc: l.CRC})
+		}
+		if n := len(state.under) - 1; d.Merging && n >= 0 {
+			merged := state.under[n]
+			state.merged, state.under = &merged, state.under[:n]
+		}
+		p.disks = append(p.disks, state)
 	}
 	return p, p.check()
 }
@@ -236,6 +271,9 @@ func (p *partState) advance(b []byte, m mark, seq uint64) bool {
 		durable:  int64(binary.LittleEndian.Uint64(b[48:])),
 		digests:  int64(binary.LittleEndian.Uint64(b[56:])),
 		crc:      binary.LittleEndian.Uint32(b[64:]),
+	}
+	if !d.alone {
+		d.under = p.disks[i].under
 	}
 	copy(d.root[:], b[68:])
 	if d.check() != nil {

@@ -15,10 +15,11 @@ import (
 	"wanrep/resume"
 )
 
-// The rig plays a source that sends three points of a VM, over a link that is lost
-// once: disks vanish and appear, one is replaced, and one grows, with blocks that
-// change and blocks that become zeros, so that it builds on two others. It notes what
-// the target told it, and holds the target to that after every crash and error.
+// The rig plays a source that sends points of a VM, over a link that is lost: disks
+// vanish and appear, one is replaced, and one grows, with blocks that change and blocks
+// that become zeros, so that it builds on two others, or on what was received before.
+// It notes what the target told it, and holds the target to that after every crash and
+// error.
 
 const (
 	block  = diskio.BlockBytes
@@ -74,7 +75,14 @@ type phase struct {
 	commit bool // send all, and commit
 }
 
-var phases = []phase{
+// A story is what a source does, and in which format the target keeps it.
+type story struct {
+	format resume.Format
+	phases []phase
+}
+
+// increments are two points after the first one.
+var increments = []phase{
 	{disks: []snapshot{
 		newSnapshot("os", "ab.c", 1536), newSnapshot("tmp", "t", block),
 	}, blocks: 4},
@@ -83,10 +91,19 @@ var phases = []phase{
 	{disks: []snapshot{newSnapshot("os", "d.e.q", 512)}, commit: true},
 }
 
+// changes are a point, and one on it whose disks change while it is parked: one that
+// was received in part, twice, the second time growing; and one that was complete.
+var changes = []phase{
+	{disks: []snapshot{newSnapshot("os", "abc", block)}, commit: true},
+	{disks: []snapshot{newSnapshot("os", "xbyz", 512), newSnapshot("Data", "d", block)}, blocks: 4},
+	{disks: []snapshot{newSnapshot("os", "x.yq", 512), newSnapshot("Data", "e", block)}, blocks: 2},
+	{disks: []snapshot{newSnapshot("os", "xw.qr", 512), newSnapshot("Data", "e", block)}, commit: true},
+}
+
 // A player is the source. It survives the target's crashes.
 type player struct {
-	format resume.Format
-	phase  int
+	story
+	phase int
 	// point is that of the part under way, as far as the source knows.
 	point      string
 	generation uint64
@@ -97,8 +114,8 @@ type player struct {
 	asked map[string]bool
 }
 
-func newPlayer(format resume.Format) *player {
-	return &player{format: format, told: map[string]int64{}, asked: map[string]bool{}}
+func newPlayer(s story) *player {
+	return &player{story: s, told: map[string]int64{}, asked: map[string]bool{}}
 }
 
 func (p *player) clone() *player {
@@ -130,7 +147,7 @@ func (p *player) play(fsys durable.FS) error {
 	if err != nil {
 		return err
 	}
-	for err == nil && p.phase < len(phases) {
+	for err == nil && p.phase < len(p.phases) {
 		err = p.playPhase(s)
 	}
 	if err == nil {
@@ -150,7 +167,7 @@ func (p *player) persist(fsys durable.FS) error {
 				s = nil
 			}
 		}
-		for err == nil && p.phase < len(phases) {
+		for err == nil && p.phase < len(p.phases) {
 			err = p.playPhase(s)
 		}
 		if err == nil {
@@ -170,7 +187,7 @@ func (p *player) playPhase(s *resume.Store) error {
 	if err := p.check(s); err != nil {
 		return err
 	}
-	ph := phases[p.phase]
+	ph := p.phases[p.phase]
 	if ph.commit && p.point != "" {
 		// The commit may have happened without our hearing of it.
 		_, err := s.Point(source, vmName, p.point)
@@ -230,8 +247,8 @@ func (p *player) begin(s *resume.Store, ph phase) (*resume.Part, error) {
 	told := map[string]int64{}
 	for i, d := range part.Disks() {
 		id := d.Spec().Identity
-		if want := canBuildOn(p.lastPoint(), ph.disks[i]); d.Based() != want {
-			return nil, broken("disk %s builds on a base: %v, want %v", id, d.Based(), want)
+		if err := p.checkBase(d, ph.disks[i]); err != nil {
+			return nil, errors.Join(err, part.Close())
 		}
 		if d.Durable() < p.told[id] {
 			return nil, broken("disk %s begins at %d; %d was acknowledged", id, d.Durable(), p.told[id])
@@ -315,12 +332,12 @@ func (p *player) sendBlocks(d *resume.PartDisk, from snapshot, base map[int64]di
 }
 
 // record plays without faults and returns the operations.
-func record(t *testing.T, format resume.Format) []crashfs.Op {
+func record(t *testing.T, s story) []crashfs.Op {
 	t.Helper()
 	fsys := crashfs.New()
 	var ops []crashfs.Op
 	fsys.Trace(func(op crashfs.Op) { ops = append(ops, op) })
-	p := newPlayer(format)
+	p := newPlayer(s)
 	if err := p.play(fsys); err != nil {
 		t.Fatal(err)
 	}

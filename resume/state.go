@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,11 @@ type diskState struct {
 	// must not when it starts again.
 	based, alone bool
 	root         digest.Sum // of a complete disk
+	// under is what was received of the disk before it changed, from the bottom up.
+	// What follows is written over that.
+	under []layerState
+	// merged is what all of it will be, once that was decided (see settle.go).
+	merged *layerState
 	// tree digests the blocks below durable; nil if that is not at hand.
 	tree *digest.Tree
 }
@@ -48,6 +54,15 @@ func (p *partState) dropUnusedBase() {
 		}
 	}
 	p.base = ""
+}
+
+// put replaces the state of the disk of that name.
+func (p *partState) put(d diskState) {
+	for i := range p.disks {
+		if p.disks[i].spec.Name == d.spec.Name {
+			p.disks[i] = d
+		}
+	}
 }
 
 // disk returns the state of the disk with that name.
@@ -105,6 +120,34 @@ func (d diskState) check() error {
 		return fmt.Errorf("%d digests below %d", d.digests, d.durable)
 	case d.complete && d.durable != d.spec.Size:
 		return fmt.Errorf("complete with %d of %d bytes", d.durable, d.spec.Size)
+	case d.merged != nil && len(d.under) == 0:
+		return errors.New("one layer is being merged")
+	}
+	return d.checkLayers()
+}
+
+// checkLayers says what is wrong with the layers below what is written.
+func (d diskState) checkLayers() error {
+	if len(d.under) > maxPartLayers {
+		return fmt.Errorf("%d layers", len(d.under))
+	}
+	size := int64(0)
+	for _, l := range d.under {
+		spec := d.spec
+		spec.Size = l.size
+		if l.size < size || l.size > d.spec.Size || l.durable <= 0 || l.durable > d.under[0].durable || d.durable > d.reach() || d.complete {
+			return fmt.Errorf("a layer of %d bytes, durable up to %d, below %d of %d bytes", l.size, l.durable, d.durable, d.spec.Size)
+		}
+		if err := (diskState{spec: spec, durable: l.durable, digests: l.digests}).check(); err != nil {
+			return fmt.Errorf("a layer: %w", err)
+		}
+		size = l.size
+	}
+	if m := d.merged; m != nil {
+		return diskState{spec: d.spec, durable: m.durable, digests: m.digests}.check()
 	}
 	return nil
 }
+
+// newTree returns the tree of a disk of which nothing is there yet.
+func newTree() *digest.Tree { return digest.NewTree(0) }

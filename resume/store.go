@@ -13,11 +13,13 @@
 // one goroutine, and [PartDisk.Sync] makes what was written durable: first the
 // data and its digests, then the record in the journal that counts them. Only
 // then does it return, and only then may anybody be told. [Part.Commit] writes
-// the manifest, which decides, and makes the point visible by one rename. The
-// manifest is signed and names the point before it, so that [VerifyChain] and
-// [Verify] prove a store, or a copy of one, to anybody.
+// the manifest, which decides, and makes the point visible by one rename.
 //
-// [ExportSeed] and [Store.ImportSeed] carry a part by courier.
+// A disk that changed while its part waited goes on in the same part: what was received
+// of it becomes a layer below a new file, and only what differs is sent and written. When
+// everything that was received is compared the two become one file again. That is before
+// the disk is complete, so a point has one file and one digests file of each disk; and
+// the merge copies what had changed, not all that the part has.
 //
 // After a crash the journal says how far each disk is, by the longest run of
 // valid records. What lies behind is forgotten. A part whose manifest is there
@@ -30,6 +32,7 @@
 package resume
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
 	"encoding/hex"
@@ -118,12 +121,14 @@ type Store struct {
 	id       string
 	lock     io.Closer
 	readOnly bool
+	working  context.Context // ends with Interrupt
+	stop     context.CancelFunc
 
 	mu  sync.Mutex
-	vms map[string]*vmState // by directory; those that were there or were asked for
+	vms map[string]*vmState // by directory; those with a part, or that had one
 }
 
-// A vmState is what the store knows of a VM. The fields of its part are changed under
+// A vmState is what the store knows of a VM's part. Its fields are changed under
 // the store's mutex by whoever made it busy; what they point to is not changed.
 type vmState struct {
 	dir  string
@@ -132,15 +137,6 @@ type vmState struct {
 	live *journal   // of the open Part; knows better than part
 	// unsure is why it is not known what the disk holds, after an error.
 	unsure error
-
-	// pruning is held by who prunes, who alone changes prune, under the store's mutex.
-	pruning sync.Mutex
-	prune   pruneRecord
-	// steady is held for reading while somebody looks at the points, and for writing
-	// while a prune exchanges their files.
-	steady sync.RWMutex
-	// readers counts who reads a point, under the store's mutex.
-	readers map[string]int
 }
 
 // Open opens the store in a directory, takes its lock and recovers what a crash
@@ -155,6 +151,7 @@ func Open(fsys durable.FS, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{fsys: fsys, cfg: cfg.withDefaults(), lock: lock, vms: map[string]*vmState{}}
+	s.working, s.stop = context.WithCancel(context.Background())
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -178,11 +175,7 @@ func (s *Store) open() error {
 		if err != nil {
 			return fmt.Errorf("recover %s: %w", dir, err)
 		}
-		v := &vmState{dir: dir, part: part}
-		s.vms[dir] = v
-		if err := s.recoverPrune(v); err != nil {
-			return fmt.Errorf("recover %s: %w", dir, err)
-		}
+		s.vms[dir] = &vmState{dir: dir, part: part}
 	}
 	return nil
 }
@@ -190,7 +183,7 @@ func (s *Store) open() error {
 // OpenReadOnly opens a store beside a process that may be working on it. It takes
 // no lock and changes nothing.
 func OpenReadOnly(fsys durable.FS, cfg Config) (*Store, error) {
-	s := &Store{fsys: fsys, cfg: cfg.withDefaults(), readOnly: true, vms: map[string]*vmState{}}
+	s := &Store{fsys: fsys, cfg: cfg.withDefaults(), readOnly: true}
 	if err := s.readID(); errors.Is(err, fs.ErrNotExist) {
 		return nil, s.noStore()
 	} else if err != nil {
@@ -204,8 +197,13 @@ func (s *Store) Close() error {
 	if s.lock == nil {
 		return nil
 	}
+	s.stop()
 	return s.lock.Close()
 }
+
+// Interrupt ends what takes long and can be done again, now and from now on, with
+// context.Canceled. It is for a process that is to end soon.
+func (s *Store) Interrupt() { s.stop() }
 
 // ID names the store for life, so that a target which lost its points is told
 // apart from one that had none.

@@ -275,15 +275,15 @@ func TestDamagedPartStartsAgain(t *testing.T) {
 	}
 }
 
-func TestChangedDisksStartAgain(t *testing.T) {
+func TestOtherDisksStartAgain(t *testing.T) {
 	old := newSnapshot("os", "abc", block)
 	tests := []struct {
 		name   string
 		change func(*resume.DiskSpec)
 	}{
-		{"identity", func(s *resume.DiskSpec) { s.Identity += "2" }},
-		{"size", func(s *resume.DiskSpec) { s.Size += block }},
+		{"smaller", func(s *resume.DiskSpec) { s.Size -= block }},
 		{"ID", func(s *resume.DiskSpec) { s.ID[3]++ }},
+		{"sector size", func(s *resume.DiskSpec) { s.LogicalSectorSize = 4096 }},
 		{"name in another case", func(s *resume.DiskSpec) { s.Name = "OS" }},
 	}
 	for _, test := range tests {
