@@ -53,7 +53,6 @@ var layers = map[string]layer{
 	},
 	"replicate/control":  {imports: []string{"replicate/progress"}},
 	"replicate/progress": {},
-	"replicate/retain":   {tests: []string{rapid}},
 	"replicate/wire":     {imports: []string{"diskio", "diskio/digest"}, modules: []string{cbor, lz4}, tests: []string{rapid}},
 
 	"resume": {

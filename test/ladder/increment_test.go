@@ -2,7 +2,9 @@ package ladder
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,12 +15,15 @@ import (
 
 // change writes to a disk between two runs: some blocks get new content, some
 // become zeros, and some zeros become content.
-func (d *memoryDisk) change(seed byte) (changed int64) {
+func (d *memoryDisk) change(seed byte) (changed int64) { return d.changeEvery(17, seed) }
+
+// changeEvery changes one of n blocks, and returns how many bytes got new content.
+func (d *memoryDisk) changeEvery(n int, seed byte) (changed int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.version++
 	blocks := len(d.content) / diskio.BlockBytes
-	for b := int(seed) % 5; b < blocks; b += 17 {
+	for b := int(seed) % 5; b < blocks; b += n {
 		block := d.content[b*diskio.BlockBytes:][:diskio.BlockBytes]
 		if b%2 == 0 {
 			clear(block)
@@ -104,11 +109,8 @@ func TestIncrements(t *testing.T) {
 					t.Errorf("point %s: disk %s is not what it was", p.Point, name)
 				}
 			}
-			err := resume.Verify(t.Context(), store, p, func(problem resume.VerifyProblem) { t.Errorf("point %s: %+v", p.Point, problem) })
-			if err != nil {
-				t.Errorf("verify point %s: %v", p.Point, err)
-			}
 		}
+		s.verifyAll()
 	})
 }
 
@@ -194,4 +196,73 @@ func TestDamagedBaseIsNotBuiltOn(t *testing.T) {
 			t.Error("disk data is not what it was")
 		}
 	})
+}
+
+// TestDiskChangesWhileParked parks a run in the middle and changes a hundredth of the
+// disks. The next run completes the same point, and sends what was missing and what
+// changed, no more.
+func TestDiskChangesWhileParked(t *testing.T) {
+	disks := map[string]*memoryDisk{"data": newDisk(300, 1), "os": newDisk(40, 2)}
+	bubble(t, disks, func(t *testing.T, s *sim) {
+		s.router.cutAfter(6<<20, 10*time.Hour)
+		report, err := s.source.Run(t.Context(), "nightly")
+		if !errors.Is(err, replicate.ErrRedialSpent) {
+			t.Fatalf("got %v, want that the redial window was spent", err)
+		}
+		point, durable := report.VMs[0].Point, s.durableAtTarget()
+		if durable["data"] == 0 || durable["data"] == s.disks["data"].Size() {
+			t.Fatalf("the run was parked at %d, which is not in the middle", durable["data"])
+		}
+		limit := map[string]int64{}
+		for name, d := range s.disks {
+			limit[name] = d.changeEvery(100, 7) + dataIn(d.content[durable[name]:])
+		}
+
+		// The comparison itself is cut off once, and goes on in the same run.
+		s.router.cutAfter(s.router.total()+200<<10, time.Minute)
+		attempts := s.attempts
+		report, err = s.source.Run(t.Context(), "nightly")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.attempts == attempts {
+			t.Error("the line was not cut")
+		}
+		if got := report.VMs[0].Point; got != point {
+			t.Errorf("the next run completed point %s, want the parked %s", got, point)
+		}
+		for _, d := range report.VMs[0].Disks {
+			if d.Data-d.Resent > limit[d.Disk] {
+				t.Errorf("disk %s: %d bytes were sent, of them %d twice; %d were missing or had changed", d.Disk, d.Data, d.Resent, limit[d.Disk])
+			}
+			if d.Disk == "data" && d.SkippedSame == 0 {
+				t.Error("nothing of disk data was there already")
+			}
+		}
+		s.checkReplica()
+		s.verifyAll()
+	})
+}
+
+// dataIn returns how many bytes are in blocks that are not zeros.
+func dataIn(content []byte) (n int64) {
+	zero := make([]byte, diskio.BlockBytes)
+	for block := range slices.Chunk(content, diskio.BlockBytes) {
+		if !bytes.Equal(block, zero) {
+			n += int64(len(block))
+		}
+	}
+	return n
+}
+
+// verifyAll verifies every point.
+func (s *sim) verifyAll() {
+	s.t.Helper()
+	store, points := s.points()
+	for _, p := range points {
+		err := resume.Verify(s.t.Context(), store, p, func(problem resume.VerifyProblem) { s.t.Errorf("point %s: %+v", p.Point, problem) })
+		if err != nil {
+			s.t.Errorf("verify point %s: %v", p.Point, err)
+		}
+	}
 }
