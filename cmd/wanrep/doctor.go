@@ -56,9 +56,13 @@ func newDoctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [PEER]",
 		Short: "Look for what keeps an appliance from working",
-		Long: `Look for what keeps an appliance from working: its config, its identity, its
-disks or its store, the socket buffers, and, at a source, the way to its peers or
-to one of them. It changes nothing. The exit code is 1 if anything failed.`,
+		Long: `Look for what keeps an appliance from working: its config, its identity and
+state directory, its disks or its store with the room in it, the socket buffers;
+and, at a source, the way to its peers or to one of them: whether the name is
+known, there is a route, datagrams of QUIC's size fit, UDP gets an answer, both
+keys are the paired ones, and both clocks agree. Each finding comes with what
+helps. It changes nothing. Run it with the account that runs the appliance. The
+exit code is 1 if anything failed.`,
 		Example: `  wanrep doctor
   wanrep doctor dr-paris --json`,
 		Args:        cobra.MaximumNArgs(1),
@@ -118,6 +122,7 @@ func examine(ctx context.Context, at addressed, peer string, tell func(finding))
 	}
 	d := &doctor{cfg: cfg, tell: tell}
 	identity := d.identity()
+	d.state()
 	d.running(ctx)
 	d.buffers()
 	if d.isSource() {

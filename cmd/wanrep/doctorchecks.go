@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"wanrep/configs"
@@ -30,10 +26,8 @@ const (
 	littleSpace = 10 << 30
 	// noSpace is where the next point does not fit any more.
 	noSpace = 1 << 30
-	// lookupTimeout, probeTimeout and portTimeout bound the questions to the network.
-	lookupTimeout = 5 * time.Second
-	probeTimeout  = 12 * time.Second
-	portTimeout   = time.Second
+	// littleState is where the state directory's is: journals and digests go there.
+	littleState = 64 << 20
 )
 
 // A doctor examines the appliance of one config.
@@ -83,15 +77,20 @@ func (d *doctor) running(ctx context.Context) {
 	}
 }
 
+// buffers checks that the kernel lets a process have large enough socket buffers.
 func (d *doctor) buffers() {
-	size, set, ok := maxSocketBuffer()
-	switch {
-	case !ok:
-	case size < wantedBuffer:
-		d.tell(odd("socket buffer", fmt.Sprintf(set, wantedBuffer), "%s at most, %s wanted for a fast line", tui.Bytes(size), tui.Bytes(wantedBuffer)))
-	default:
-		d.tell(good("socket buffer", "%s at most", tui.Bytes(size)))
+	if size, set, ok := maxSocketBuffer(); ok {
+		d.tell(bufferFinding(size, set))
 	}
+}
+
+// bufferFinding judges the largest buffer that a process may ask for; set is the
+// command that changes it.
+func bufferFinding(size int64, set string) finding {
+	if size < wantedBuffer {
+		return odd("socket buffer", fmt.Sprintf(set, wantedBuffer), "%s at most, %s wanted for a fast line", tui.Bytes(size), tui.Bytes(wantedBuffer))
+	}
+	return good("socket buffer", "%s at most", tui.Bytes(size))
 }
 
 // disks opens every disk and reads its first bytes.
@@ -104,7 +103,7 @@ func (d *doctor) disks(ctx context.Context) {
 			name := vm.Name + "/" + disk.Name
 			snapshot, _, err := openDisk(ctx, disk.Path)
 			if err != nil {
-				d.tell(bad("disk", "the appliance's account must be able to read the disk and its parents", fmt.Errorf("%s: %w", name, err)))
+				d.tell(bad("disk", diskHint(err, disk.Path), fmt.Errorf("%s: %w", name, err)))
 				continue
 			}
 			_, err = snapshot.ReadAt(make([]byte, 512), 0)
@@ -118,187 +117,102 @@ func (d *doctor) disks(ctx context.Context) {
 	}
 }
 
-// uplinks checks that what they are bound to is there.
-func (d *doctor) uplinks() {
-	for _, u := range d.cfg.Uplinks {
-		if u.Bind == "" {
-			continue
-		}
-		if err := bound(u.Bind); err != nil {
-			d.tell(odd("uplink", "links use the other uplinks until it is there", "%s: %v", u.Name, err))
-			continue
-		}
-		d.tell(good("uplink", "%s on %s", u.Name, u.Bind))
-	}
-}
-
-// bound reports whether bind names an interface that is up or an address of one.
-func bound(bind string) error {
-	want, err := netip.ParseAddr(bind)
-	if err != nil {
-		ifc, err := net.InterfaceByName(bind)
-		if err != nil {
-			return fmt.Errorf("there is no interface %s", bind)
-		}
-		if ifc.Flags&net.FlagUp == 0 {
-			return fmt.Errorf("the interface %s is down", bind)
-		}
-		return nil
-	}
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return err
-	}
-	has := func(a net.Addr) bool {
-		p, err := netip.ParsePrefix(a.String())
-		// All of 127.0.0.0/8 is there when 127.0.0.1 is.
-		return err == nil && (p.Addr().WithZone("") == want.WithZone("") || want.IsLoopback() && p.Contains(want))
-	}
-	if !slices.ContainsFunc(addrs, has) {
-		return fmt.Errorf("no interface has the address %s", bind)
-	}
-	return nil
-}
-
-// peers looks for the way to the targets, or to the one that is named.
-func (d *doctor) peers(ctx context.Context, identity *quicx.Identity, only string) {
-	found := false
-	for _, p := range d.cfg.Peers {
-		if only != "" && p.Name != only {
-			continue
-		}
-		found = true
-		if p.Pin == "" {
-			d.tell(bad("pairing", "", notPaired(p.Name)))
-			continue
-		}
-		if d.resolves(ctx, p) && identity != nil {
-			d.answers(ctx, identity, p)
-		}
-	}
+// diskHint says what helps where a disk, or one that it builds on, can't be opened.
+func diskHint(err error, path string) string {
 	switch {
-	case only != "" && !found:
-		d.tell(bad("pairing", "", notPaired(only)))
-	case !found:
-		d.tell(odd("pairing", "run wanrep pair offer at the target, then wanrep pair join ADDRESS here", "not paired with any target"))
+	case errors.Is(err, fs.ErrPermission):
+		return grant(path, false)
+	case errors.Is(err, fs.ErrNotExist):
+		return "set the disk's path in [[vm]], or bring back the file"
 	}
+	return ""
 }
 
-// resolves reports whether a peer has at least one address.
-func (d *doctor) resolves(ctx context.Context, p configs.Peer) bool {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	any := false
-	for _, address := range p.Addresses {
-		host, _, err := net.SplitHostPort(address)
-		if err != nil {
-			d.tell(bad("name", "write it as host:port", fmt.Errorf("%s: %w", p.Name, err)))
-			continue
-		}
-		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		if err != nil {
-			d.tell(bad("name", "check the name in [[peer]] and the name server", fmt.Errorf("%s: %w", p.Name, err)))
-			continue
-		}
-		any = true
-		if _, err := netip.ParseAddr(host); err == nil {
-			continue // nothing was looked up
-		}
-		var texts []string
-		for _, ip := range ips {
-			texts = append(texts, ip.Unmap().String())
-		}
-		d.tell(good("name", "%s is %s", host, strings.Join(texts, ", ")))
+// state checks that the state directory takes a file, and that it is the account's
+// own: what root started once belongs to root afterwards.
+func (d *doctor) state() {
+	const check = "state"
+	path := d.cfg.StateDir
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // the identity tells so
 	}
-	return any
-}
-
-// answers makes a link to a peer, which proves the way there and both keys.
-func (d *doctor) answers(ctx context.Context, identity *quicx.Identity, p configs.Peer) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	// Without the appliance's tickets, so that all of the handshake is tried.
-	endpoint, err := quicx.NewEndpoint(quicx.Config{Identity: identity, Uplinks: uplinksOf(d.cfg), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		d.tell(bad("link", "", err))
+		d.tell(bad(check, "", err))
 		return
 	}
-	defer endpoint.Close()
-	got, err := endpoint.Dial(ctx, quicx.Peer{Name: p.Name, Addresses: p.Addresses, Pin: p.Pin})
-	if err == nil {
-		defer got.Close(quicx.CodeDone, "the doctor has seen enough")
-		err = got.Confirmed(ctx)
+	free, err := tryDirectory(path)
+	switch owner := strangeOwner(info); {
+	case errors.Is(err, fs.ErrPermission):
+		d.tell(bad(check, grant(path, true), err))
+	case errors.Is(err, durable.ErrFull):
+		d.tell(bad(check, "free some space: df -h "+quoted(path)+" shows how much there is", err))
+	case err != nil:
+		d.tell(bad(check, "look at the disk below it", err))
+	case owner != "":
+		d.tell(odd(check, "run wanrep as "+owner+", or make the files the account's own: "+ownCommand(path), "%s belongs to %s, and this is another account", path, owner))
+	case free < littleState:
+		d.tell(odd(check, "free some space: df -h "+quoted(path)+" shows how much there is", "%s, only %s free", path, tui.Bytes(free)))
+	default:
+		d.tell(good(check, "%s", path))
 	}
-	if err != nil {
-		d.tell(bad("link", linkHint(err, p), err))
-		return
-	}
-	s := got.Stats()
-	d.tell(good("link", "%s answers at %s over %s, round trip %s", p.Name, s.Remote, s.Path, tui.Seconds(s.RTT.Seconds())))
 }
 
-// linkHint tells silence, which firewalls make, from an answer.
-func linkHint(err error, p configs.Peer) string {
-	e, ok := errors.AsType[*quicx.Error](err)
-	if !ok || !e.Dropped() {
-		return ""
-	}
-	if slices.ContainsFunc(p.Addresses, portClosed) {
-		return "the machine answers, but no appliance listens there: is wanrep serve running at the target?"
-	}
-	return fmt.Sprintf("is wanrep serve running at the target? If so, a firewall on the way drops UDP: ask for UDP to %s, out and back", strings.Join(p.Addresses, ", "))
-}
-
-// portClosed reports whether the machine at a UDP address says that nobody listens
-// there. A link's own sockets are not connected, and so never hear it (udp(7)).
-func portClosed(address string) bool {
-	conn, err := net.DialTimeout("udp", address, lookupTimeout)
+// tryDirectory writes a file and removes it again, and returns how much room there
+// is. The name is its own: nothing takes notice of it, should it stay behind.
+func tryDirectory(path string) (free int64, err error) {
+	dir, err := durable.OS(path)
 	if err != nil {
-		return false
+		return 0, err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(portTimeout))
-	// What is sent is no QUIC packet, so an appliance does not answer it.
-	if _, err = conn.Write([]byte{0}); err == nil {
-		_, err = conn.Read(make([]byte, 1))
+	defer dir.Close()
+	probe := fmt.Sprintf(".doctor-%d", os.Getpid())
+	f, err := dir.OpenFile(probe, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, err
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
+	_, err = f.WriteAt([]byte{0}, 0)
+	if err = errors.Join(err, f.Sync(), f.Close(), dir.Remove(probe)); err != nil {
+		return 0, err
+	}
+	return dir.Free()
 }
 
 // store checks that a target can write and has room.
 func (d *doctor) store() {
 	path := d.cfg.Store.Path
-	dir, err := durable.OS(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	free, err := tryDirectory(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		if _, parent := os.Stat(filepath.Dir(path)); parent != nil {
 			d.tell(bad("store", "make the directory, mount its file system, or set [store] path", parent))
 			return
 		}
 		d.tell(odd("store", "wanrep serve makes it", "%s is not there yet", path))
-		return
-	}
-	if err != nil {
-		d.tell(bad("store", "the appliance's account must own the store", err))
-		return
-	}
-	defer dir.Close()
-	// A name of its own: the store takes no notice of it, should it stay behind.
-	probe := fmt.Sprintf(".doctor-%d", os.Getpid())
-	f, err := dir.OpenFile(probe, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		d.tell(bad("store", "the appliance's account must be able to write there", err))
-		return
-	}
-	err = errors.Join(f.Sync(), f.Close(), dir.Remove(probe))
-	free, freeErr := dir.Free()
-	switch {
-	case errors.Join(err, freeErr) != nil:
-		d.tell(bad("store", "look at the disk below it", errors.Join(err, freeErr)))
-	case free < littleSpace:
-		d.tell(odd("store", "free some space before the next run", "%s, only %s free", path, tui.Bytes(free)))
+	case errors.Is(err, fs.ErrPermission):
+		d.tell(bad("store", grant(path, true), err))
+	case errors.Is(err, durable.ErrFull):
+		d.tell(bad("store", spaceHint(path), err))
+	case err != nil:
+		d.tell(bad("store", "look at the disk below it", err))
 	default:
-		d.tell(good("store", "%s, %s free", path, tui.Bytes(free)))
+		d.tell(roomFinding(path, free))
 	}
+}
+
+// roomFinding judges how much room a store has.
+func roomFinding(path string, free int64) finding {
+	switch {
+	case free < noSpace:
+		return bad("store", spaceHint(path), fmt.Errorf("%s: only %s free, and a point needs some", path, tui.Bytes(free)))
+	case free < littleSpace:
+		return odd("store", spaceHint(path), "%s, only %s free", path, tui.Bytes(free))
+	}
+	return good("store", "%s, %s free", path, tui.Bytes(free))
+}
+
+func spaceHint(path string) string {
+	return "df -h " + quoted(path) + " shows how full it is; give it more room, or keep fewer points"
 }
 
 // listens checks that the address can be had, or that the appliance has it.

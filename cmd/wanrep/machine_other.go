@@ -4,9 +4,22 @@ package main
 
 import (
 	"errors"
+	"net/netip"
 	"runtime"
 	"syscall"
 )
+
+// Commands that the doctor tells to run.
+const (
+	setClock = "w32tm /resync"
+	setMTU   = `netsh interface ipv4 set subinterface "NAME" mtu=%d`
+)
+
+func askName(host string) string    { return "nslookup " + quoted(host) }
+func showRoute(a netip.Addr) string { return "route print" }
+
+// pathMTU tells nothing: only Linux says what it has found out.
+func pathMTU(netip.AddrPort) (mtu int, ok bool) { return 0, false }
 
 // maxSocketBuffer tells nothing: only Linux has one limit for all processes.
 func maxSocketBuffer() (size int64, set string, ok bool) { return 0, "", false }
