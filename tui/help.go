@@ -5,7 +5,7 @@ package tui
 func (m model) drawHelp(c *canvas) {
 	type line struct{ key, text string }
 	var lines []line
-	for _, a := range m.actions {
+	for _, a := range m.applicable() {
 		lines = append(lines, line{a.Key, a.Label})
 	}
 	keys, texts := 0, 0

@@ -66,14 +66,22 @@ func (m model) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 	if m.typing && msg.String() != "ctrl+c" {
 		return m.typed(msg), nil
 	}
+	if m.question != nil && msg.String() != "ctrl+c" {
+		return m.decided(msg.String() == yes)
+	}
 	if m.helping && msg.String() != "q" && msg.String() != "ctrl+c" {
 		m.helping = false
 		return m, nil
 	}
-	for _, a := range m.actions {
-		if a.Key == msg.String() {
+	for _, a := range m.applicable() {
+		if a.Key != msg.String() {
+			continue
+		}
+		if a.Ask == "" {
 			return m.act(a)
 		}
+		m.question = &a
+		return m, nil
 	}
 	for _, c := range m.commands {
 		if !key.Matches(msg, c.binding) {
@@ -84,6 +92,21 @@ func (m model) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 		}
 		return c.do(m)
 	}
+	return m, nil
+}
+
+// yes is the key that says yes to a question. No action has it: a key pressed twice
+// by mistake must do nothing.
+const yes = "y"
+
+// decided does what was asked for, or not.
+func (m model) decided(yes bool) (tea.Model, tea.Cmd) {
+	a := *m.question
+	m.question = nil
+	if yes {
+		return m.act(a)
+	}
+	m.toast = toast{text: a.Label + ": not done", until: m.clock.Add(toastLasts)}
 	return m, nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	tea "github.com/charmbracelet/bubbletea"
+
+	"wanrep/replicate/progress"
 )
 
 // press sends keys by the names that bubbletea gives them, one after the other.
@@ -224,5 +226,36 @@ func TestActions(t *testing.T) {
 	m, _ = press(t, m, "?")
 	if help := seen(render(m), 80, 24); !strings.Contains(help, "black out") {
 		t.Error("the help does not have the actions")
+	}
+}
+
+// A question is answered with another key than the one that asked it, and never
+// with enter.
+func TestQuestions(t *testing.T) {
+	calls := 0
+	do := func(context.Context) error { calls++; return nil }
+	m := showing(branch(t), 80, 24, unicodeLook,
+		Action{Key: "p", Label: "pause", Ask: "Hold all jobs?", Do: do, When: func(st progress.Status) bool { return !st.Paused }},
+		Action{Key: "p", Label: "resume", Ask: "Let all jobs go on?", Do: do, When: func(st progress.Status) bool { return st.Paused }})
+	for _, answer := range []string{"p", "enter", "esc", "n", "q"} {
+		asked, cmd := press(t, m, "p")
+		if screen := seen(render(asked), 80, 24); cmd != nil || !strings.Contains(screen, "Hold all jobs?   y yes   any other key: no") {
+			t.Fatalf("the question is not asked:\n%s", screen)
+		}
+		said, cmd := press(t, asked, answer)
+		if cmd != nil || said.question != nil || !strings.Contains(render(said), "pause: not done") {
+			t.Errorf("%s answers the question with yes", answer)
+		}
+	}
+	asked, _ := press(t, m, "p")
+	if _, cmd := press(t, asked, "ctrl+c"); !quits(cmd) {
+		t.Error("ctrl+c does not quit at a question")
+	}
+	if _, cmd := press(t, asked, yes); cmd == nil || cmd().(outcome).label != "pause" || calls != 1 {
+		t.Errorf("yes did it %d times", calls)
+	}
+	m.status.Paused = true
+	if screen := seen(render(m), 80, 24); !strings.Contains(screen, "p resume") || strings.Contains(screen, "p pause") {
+		t.Errorf("the key line has not what applies:\n%s", screen)
 	}
 }

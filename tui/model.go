@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"wanrep/replicate/progress"
@@ -53,6 +54,7 @@ type model struct {
 	quitting bool
 	commands []command
 	actions  []Action
+	question *Action // waits for yes
 	lines    []ScriptLine
 
 	points pointsView
@@ -105,6 +107,11 @@ func (m model) panes() []pane {
 		p = append(p, paneScript)
 	}
 	return p
+}
+
+// applicable returns the actions that there is something to do for.
+func (m model) applicable() []Action {
+	return slices.DeleteFunc(slices.Clone(m.actions), func(a Action) bool { return a.When != nil && !a.When(m.status) })
 }
 
 // selection returns the index of the chosen row: the same VM or disk as before

@@ -37,13 +37,20 @@ type Source interface {
 	Status(ctx context.Context) (progress.Status, error)
 }
 
-// An Action is a key that does more than look, for a program that shows the UI
-// of what it runs itself.
+// An Action is a key that does more than look: for a program that shows the UI of
+// what it runs itself, or for what an operator may do to a running appliance. None
+// may destroy anything.
 type Action struct {
 	// Key is one character that no key of the UI has.
 	Key string
 	// Label is one or two words for the key line: "cut".
 	Label string
+	// When tells whether there is anything to do. Of several actions with one key
+	// at most one may apply at a time. Default: always.
+	When func(progress.Status) bool
+	// Ask is what the person has to say yes to first, with another key than the
+	// action's. Default: nothing is asked.
+	Ask string
 	// Do runs in the background. Its error is shown.
 	Do func(ctx context.Context) error
 }

@@ -169,6 +169,10 @@ func (m model) drawKeys(c *canvas, r rect) {
 		c.line(r.x, r.y, r.w, span{"filter: ", of(moving, bold)}, span{m.filter + "_", of(plain)}, span{"   enter keeps it, esc clears it", of(faint)})
 		return
 	}
+	if m.question != nil {
+		c.line(r.x, r.y, r.w, span{m.question.Ask, of(warn, bold)}, span{"   " + yes, of(plain, bold)}, span{" yes", of(plain)}, span{"   any other key: no", of(faint)})
+		return
+	}
 	at := 0
 	if m.toast.text != "" {
 		t := of(moving, bold)
@@ -196,7 +200,7 @@ func (m model) keyLine(w int) [][2]span {
 	need := func(k [2]span) int { return width(k[0].text) + width(k[1].text) + keySpace }
 	var own, others, always [][2]span
 	used := -keySpace
-	for _, a := range m.actions {
+	for _, a := range m.applicable() {
 		own = append(own, [2]span{{a.Key, of(warn, bold)}, {" " + a.Label, of(plain)}})
 		used += need(own[len(own)-1])
 	}

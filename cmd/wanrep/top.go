@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
 
+	"wanrep/configs"
+	"wanrep/replicate/control"
+	"wanrep/replicate/progress"
 	"wanrep/tui"
 )
 
@@ -14,7 +18,8 @@ func newTopCommand() *cobra.Command {
 		Use:   "top",
 		Short: "Watch a running appliance in a terminal UI",
 		Long: `Watch a running appliance: VMs and disks, the link, throughput, events. Quitting
-ends nothing. Without a terminal it prints what "wanrep status" prints.`,
+ends nothing; the one thing that it can do is to hold a source's jobs and let them
+go on. Without a terminal it prints what "wanrep status" prints.`,
 		Example: `  wanrep top
   wanrep top --socket /run/wanrep/wanrep.sock`,
 		Args: cobra.NoArgs,
@@ -29,7 +34,7 @@ ends nothing. Without a terminal it prints what "wanrep status" prints.`,
 			if err != nil {
 				return answered(err)
 			}
-			err = tui.Run(cmd.Context(), tui.Config{Source: client, Points: client.Points})
+			err = tui.Run(cmd.Context(), tui.Config{Source: client, Points: client.Points, Actions: topActions(client)})
 			if errors.Is(err, tui.ErrNoTerminal) {
 				return printStatus(cmd, status)
 			}
@@ -38,4 +43,21 @@ ends nothing. Without a terminal it prints what "wanrep status" prints.`,
 	}
 	at.addSocket(cmd)
 	return cmd
+}
+
+// topActions are what an operator may do to a running source in the UI.
+func topActions(client *control.Client) []tui.Action {
+	isSource := func(s progress.Status) bool { return s.Role == configs.RoleSource }
+	return []tui.Action{
+		{
+			Key: "p", Label: "pause", Ask: "Hold all jobs, also the one that runs?",
+			When: func(s progress.Status) bool { return isSource(s) && !s.Paused },
+			Do:   func(ctx context.Context) error { return client.Pause(ctx, "", "") },
+		},
+		{
+			Key: "p", Label: "resume", Ask: "Let all jobs go on?",
+			When: func(s progress.Status) bool { return isSource(s) && s.Paused },
+			Do:   func(ctx context.Context) error { return client.Resume(ctx, "") },
+		},
+	}
 }
