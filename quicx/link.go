@@ -56,6 +56,7 @@ type Stats struct {
 	RTT     time.Duration
 	// Loss is the share of packets lost so far, 0 to 1.
 	Loss                     float64
+	PacketsSent, PacketsLost uint64
 	BytesSent, BytesReceived uint64
 	// Migrations counts moves to another uplink, Revivals silences that ended on
 	// the same one.
@@ -331,6 +332,7 @@ func (l *Link) Stats() Stats {
 	c := l.conn.ConnectionStats()
 	s.RTT = c.SmoothedRTT
 	s.BytesSent, s.BytesReceived = c.BytesSent, c.BytesReceived
+	s.PacketsSent, s.PacketsLost = c.PacketsSent, c.PacketsLost
 	if c.PacketsSent > 0 {
 		s.Loss = min(1, float64(c.PacketsLost)/float64(c.PacketsSent))
 	}

@@ -14,7 +14,8 @@ import (
 	"wanrep/resume"
 )
 
-// TargetConfig is what a target works with. All fields but State are needed.
+// TargetConfig is what a target works with. All fields but State and
+// Space are needed.
 type TargetConfig struct {
 	Name     string
 	Software string // version, told to sources
@@ -22,6 +23,8 @@ type TargetConfig struct {
 	// State is the directory in which the target remembers what its sources say of
 	// their VMs besides content. Nil: it is forgotten when the target ends.
 	State durable.FS
+	// Space tells where the store is and how much room it has. Nil: it is not shown.
+	Space func() (progress.Store, error)
 	Board *progress.Board
 	Log   *slog.Logger
 }
@@ -55,6 +58,7 @@ type Target struct {
 type kept struct {
 	points int
 	newest time.Time
+	oldest time.Time
 	last   string // the newest point
 }
 
@@ -82,6 +86,9 @@ func (t *Target) Serve(ctx context.Context, accept func(context.Context) (Link, 
 	var links sync.WaitGroup
 	defer links.Wait()
 	defer context.AfterFunc(ctx, t.cfg.Store.Interrupt)()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	links.Go(func() { t.watchSpace(ctx) })
 	places := make(chan struct{}, maxLinks)
 	for {
 		link, err := accept(ctx)
@@ -140,10 +147,23 @@ func (t *Target) showStore() {
 		t.cfg.Log.Error("list the store", "err", err)
 		return
 	}
+	newest := map[vmKey]resume.Point{}
+	for _, p := range points {
+		if p.State == resume.StateCommitted {
+			t.keep(vmKey{p.Source, p.VM}, p.Point, p.Time)
+			newest[vmKey{p.Source, p.VM}] = p // they come in their order
+		}
+	}
+	for _, p := range newest {
+		for _, d := range p.Disks {
+			t.cfg.Board.Disk(p.Source, p.VM, d.Disk, func(b *progress.Disk) {
+				b.State, b.VirtualSize, b.Offset, b.Durable = progress.Committed, d.VirtualSize, d.VirtualSize, d.VirtualSize
+			})
+		}
+	}
 	for _, p := range points {
 		switch p.State {
 		case resume.StateCommitted:
-			t.keep(vmKey{p.Source, p.VM}, p.Point, p.Time)
 			continue
 		case resume.StateDamaged:
 			t.cfg.Board.Event(progress.Event{Level: progress.Error, VM: p.VM, Text: "point " + p.Point + " is damaged: its manifest can't be read"})
@@ -180,6 +200,9 @@ func (t *Target) keep(key vmKey, point string, at time.Time) {
 	k := t.kept[key]
 	k.points++
 	k.newest, k.last = later(k.newest, at), max(k.last, point)
+	if k.oldest.IsZero() || at.Before(k.oldest) {
+		k.oldest = at
+	}
 	t.kept[key] = k
 	t.mu.Unlock()
 	t.cfg.Board.VM(key.source, key.vm, func(b *progress.VM) {

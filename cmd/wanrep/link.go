@@ -225,6 +225,7 @@ func showLink(board *progress.Board, got *quicx.Link, totals progress.LinkTotals
 	board.Link(got.Peer(), func(l *progress.Link) {
 		l.State, l.Because, l.NextDial, l.Attempt = progress.LinkUp, "", time.Time{}, 0
 		l.Path, l.Remote, l.RTT, l.Loss, l.LinkTotals = s.Path, s.Remote, s.RTT.Seconds(), s.Loss, totals
+		l.PacketsSent, l.PacketsLost = int64(s.PacketsSent), int64(s.PacketsLost)
 	})
 }
 

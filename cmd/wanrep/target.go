@@ -78,7 +78,12 @@ func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err 
 		return nil, err
 	}
 	t.engine = replicate.NewTarget(replicate.TargetConfig{
-		Name: cfg.Name, Software: softwareVersion(), Store: t.store, State: t.state, Board: t.board, Log: log,
+		Name: cfg.Name, Software: softwareVersion(), Store: t.store, State: t.state, Board: t.board,
+		Space: func() (s progress.Store, err error) {
+			s.Path = cfg.Store.Path
+			s.Free, s.Total, err = durable.Space(cfg.Store.Path)
+			return s, err
+		}, Log: log,
 	})
 	for _, p := range cfg.Peers {
 		t.board.Link(p.Name, func(*progress.Link) {})

@@ -71,7 +71,10 @@ func (o *osFS) SyncDir(name string) error {
 	return full(syncDir(o.root, filepath.FromSlash(name)))
 }
 
-func (o *osFS) Free() (int64, error) { return free(o.path) }
+func (o *osFS) Free() (int64, error) {
+	free, _, err := Space(o.path)
+	return free, err
+}
 
 func (o *osFS) Close() error { return o.root.Close() }
 

@@ -34,10 +34,12 @@ func syncDir(root *os.Root, name string) error {
 	return d.Sync()
 }
 
-func free(path string) (int64, error) {
+// Space returns how many bytes can still be written to the file system that path is
+// on, and how many bytes it has in all.
+func Space(path string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: path, Err: err}
+		return 0, 0, &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
-	return int64(uint64(st.Bavail) * uint64(st.Bsize)), nil
+	return int64(uint64(st.Bavail) * uint64(st.Bsize)), int64(uint64(st.Blocks) * uint64(st.Bsize)), nil
 }

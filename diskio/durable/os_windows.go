@@ -24,14 +24,16 @@ func lock(f *os.File) error {
 // Windows has no call that flushes a directory.
 func syncDir(*os.Root, string) error { return nil }
 
-func free(path string) (int64, error) {
+// Space returns how many bytes can still be written to the file system that path is
+// on, and how many bytes it has in all.
+func Space(path string) (free, total int64, err error) {
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var avail, total, all uint64
-	if err := windows.GetDiskFreeSpaceEx(name, &avail, &total, &all); err != nil {
-		return 0, &os.PathError{Op: "GetDiskFreeSpaceEx", Path: path, Err: err}
+	var avail, size, all uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &avail, &size, &all); err != nil {
+		return 0, 0, &os.PathError{Op: "GetDiskFreeSpaceEx", Path: path, Err: err}
 	}
-	return int64(avail), nil
+	return int64(avail), int64(size), nil
 }

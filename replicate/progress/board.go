@@ -33,7 +33,8 @@ type Board struct {
 
 	mu     sync.Mutex
 	status Status
-	last   map[diskKey]counters
+	disks  map[diskKey]*diskLife
+	peers  map[string]*peerLife
 	meter  meter
 	told   told
 	record recorder
@@ -47,9 +48,6 @@ type told struct {
 
 type diskKey struct{ source, vm, disk string }
 
-// counters are a disk's totals when the Board last looked.
-type counters struct{ read, data, wire int64 }
-
 // NewBoard returns the empty board of an appliance.
 func NewBoard(role, name, version string) *Board {
 	now := time.Now().UTC()
@@ -59,7 +57,8 @@ func NewBoard(role, name, version string) *Board {
 			Schema: Schema, Role: role, Name: name, Version: version, Time: now, Started: now,
 			Links: []Link{}, Jobs: []Job{}, VMs: []VM{}, Samples: []Sample{},
 		},
-		last:  map[diskKey]counters{},
+		disks: map[diskKey]*diskLife{},
+		peers: map[string]*peerLife{},
 		meter: meter{at: now},
 	}
 	b.publish()
@@ -138,6 +137,10 @@ func (b *Board) Link(peer string, change func(*Link)) {
 	change(l)
 	// A link that is dialed on the timer is lost since the first attempt.
 	b.touch(&l.Since, was != l.State && !(was == LinkDialing && l.State == LinkRedial))
+	if b.peers[peer] == nil {
+		b.peers[peer] = &peerLife{PeerCounters: PeerCounters{Peer: peer}}
+	}
+	b.peers[peer].count(*l, time.Now())
 }
 
 // Job changes the entry of a job, which it makes if there is none.
@@ -195,6 +198,13 @@ func (b *Board) SetMaxRate(rate int64) {
 	defer b.mu.Unlock()
 	b.status.MaxRate = rate
 	b.stale.Store(true)
+}
+
+// SetStore shows where a target keeps its points.
+func (b *Board) SetStore(s Store) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Store = s
 }
 
 // Event adds an event. A zero time is now.
@@ -261,15 +271,15 @@ func (b *Board) measure() {
 		for j := range v.Disks {
 			d := &v.Disks[j]
 			key := diskKey{v.Source, v.VM, d.Disk}
-			now := counters{d.Read, d.Data, d.Wire}
-			was, known := b.last[key]
-			if !known || now.wire < was.wire || now.data < was.data || now.read < was.read {
-				was = counters{} // a new run counts from zero
+			life := b.disks[key]
+			if life == nil {
+				life = &diskLife{DiskCounters: DiskCounters{Source: v.Source, VM: v.VM, Disk: d.Disk}}
+				b.disks[key] = life
 			}
-			b.last[key] = now
-			second.Wire += float64(now.wire - was.wire)
-			second.Data += float64(now.data - was.data)
-			estimate(d, float64(now.read-was.read), float64(now.wire-was.wire))
+			moved := life.count(v.Point, *d)
+			second.Wire += float64(moved.Wire)
+			second.Data += float64(moved.Data)
+			estimate(d, float64(moved.Read), float64(moved.Wire))
 		}
 	}
 	b.status.Samples = appendLimited(b.status.Samples, second, maxSamples)

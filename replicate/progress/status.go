@@ -100,6 +100,10 @@ type Link struct {
 	Remote string  `json:"remote"`
 	RTT    float64 `json:"rtt"`  // seconds
 	Loss   float64 `json:"loss"` // share of packets lost, 0 to 1
+	// PacketsSent and PacketsLost count over the QUIC connection that there is, or
+	// the last one.
+	PacketsSent int64 `json:"packets_sent"`
+	PacketsLost int64 `json:"packets_lost"`
 	// Attempt of Attempts in this redial window, and when the next one is made.
 	Attempt  int       `json:"attempt"`
 	Attempts int       `json:"attempts"`
@@ -190,6 +194,10 @@ type VM struct {
 	// RPO is the lag that the operator allows, in seconds; 0 if nothing was said.
 	RPO    float64 `json:"rpo"`
 	Points int     `json:"points"`
+	// Verified is when the VM's points were last found as they were committed, Tested
+	// when a failover was last tried and worked; zero is never.
+	Verified time.Time `json:"verified"`
+	Tested   time.Time `json:"tested"`
 	// Damage says what is wrong with the VM's points at a target; empty if nothing
 	// is known to be.
 	Damage string `json:"damage"`
