@@ -11,18 +11,15 @@ const spaceEvery = 10 * time.Second
 
 // watchSpace keeps the store's entry on the board current until ctx ends.
 func (t *Target) watchSpace(ctx context.Context) {
-	if t.cfg.Space == nil {
-		return
-	}
-	for {
+	for sleep(ctx, spaceEvery) {
 		t.showSpace()
-		if !sleep(ctx, spaceEvery) {
-			return
-		}
 	}
 }
 
 func (t *Target) showSpace() {
+	if t.cfg.Space == nil {
+		return
+	}
 	s, err := t.cfg.Space()
 	if err != nil {
 		t.cfg.Log.Debug("look at the store's room", "err", err)

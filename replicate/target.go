@@ -77,6 +77,7 @@ func NewTarget(cfg TargetConfig) *Target {
 	t.showStore()
 	t.book = openVMBook(cfg.State, cfg.Log)
 	t.showBook()
+	t.showSpace()
 	return t
 }
 

@@ -205,6 +205,7 @@ func (b *Board) SetStore(s Store) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status.Store = s
+	b.stale.Store(true)
 }
 
 // Event adds an event. A zero time is now.
