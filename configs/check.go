@@ -43,7 +43,7 @@ func (d *document) check(c *Config, root map[string]any) {
 	d.notEmpty("state_dir", c.StateDir)
 	d.checkSockets(c)
 	if c.Metrics.Listen != "" {
-		d.problem("metrics.listen", `write listen = ""`, "metrics are not in this version")
+		d.checkAddress("metrics.listen", c.Metrics.Listen, false)
 	}
 	d.checkLink(c)
 	d.checkPeers(c)

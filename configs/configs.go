@@ -63,7 +63,7 @@ type Control struct {
 	ReadOnlySocket string `toml:"readonly_socket" json:"readonly_socket"`
 }
 
-// Metrics is where Prometheus reads. Empty: nowhere, the only value for now.
+// Metrics is where Prometheus reads, "host:port". Empty: nowhere.
 type Metrics struct {
 	Listen string `toml:"listen" json:"listen"`
 }

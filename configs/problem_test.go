@@ -66,8 +66,8 @@ func TestProblems(t *testing.T) {
 		{"target without store", "role = \"target\"\nname = \"a\"\n[[uplink]]\nname = \"u\"\n",
 			"w.toml: a target needs a store\n   write path = \"/srv/wanrep\" under [store]\n" +
 				"w.toml:3: \"uplink\" is for a source, and this appliance is a target\n      3 | [[uplink]]\n          ^^^^^^^^^^"},
-		{"metrics", base + "[metrics]\nlisten = \"127.0.0.1:9743\"\n",
-			"w.toml:13: metrics are not in this version\n     13 | listen = \"127.0.0.1:9743\"\n          ^^^^^^\n   write listen = \"\""},
+		{"metrics", base + "[metrics]\nlisten = \"9743\"\n",
+			"w.toml:13: \"9743\" is not an address with a port\n     13 | listen = \"9743\"\n          ^^^^^^\n   write \":9743\""},
 		{"rates", base + "[[uplink]]\nname = \"lte\"\nmax_rate = 5\nmetered = \"yes\"\n[[uplink]]\nname = \"dsl\"\nmax_rate = \"1kbit\"\n[link]\nmax_rate = \"0Mbit\"\nreturn_after = \"0s\"\n",
 			"w.toml:14: max_rate = 5 has no unit\n     14 | max_rate = 5\n          ^^^^^^^^\n   write \"5Mbit\" (bits) or \"5MiB\" (bytes)\n" +
 				"w.toml:15: metered must be true or false, not a string\n     15 | metered = \"yes\"\n          ^^^^^^^\n" +

@@ -59,6 +59,9 @@ var (
 	certNotAfter  = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 )
 
+// CertificateEnds is when the certificates of all identities end.
+func CertificateEnds() time.Time { return certNotAfter }
+
 // CreateIdentity makes a new identity and writes it to dir, readable by its owner
 // only. It never replaces one: the error is then [fs.ErrExist].
 func CreateIdentity(dir, name string) (*Identity, error) {

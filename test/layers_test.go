@@ -28,7 +28,7 @@ var layers = map[string]layer{
 	"cmd/wanrep": {
 		imports: []string{
 			"configs", "diskio", "diskio/digest", "diskio/durable", "diskio/image", "diskio/vhd", "diskio/vhdx",
-			"quicx", "replicate", "replicate/control", "replicate/progress", "resume", "resume/vhdxstore", "test/wan", "tui",
+			"quicx", "replicate", "replicate/control", "replicate/metrics", "replicate/progress", "resume", "resume/vhdxstore", "test/wan", "tui",
 		},
 		modules: []string{blake3, cobra, xsys, xterm},
 		tests:   []string{"diskio/raw", creackPTY, testscript},
@@ -52,6 +52,7 @@ var layers = map[string]layer{
 		tests:   []string{"diskio/durable/crashfs", rapid},
 	},
 	"replicate/control":  {imports: []string{"replicate/progress"}},
+	"replicate/metrics":  {imports: []string{"replicate/progress"}, modules: []string{prometheus}},
 	"replicate/progress": {},
 	"replicate/wire":     {imports: []string{"diskio", "diskio/digest"}, modules: []string{cbor, lz4}, tests: []string{rapid}},
 
@@ -93,6 +94,7 @@ const (
 	lipgloss   = "github.com/charmbracelet/lipgloss"
 	lz4        = "github.com/pierrec/lz4/v4"
 	quiet      = "before.bubbletea/quiet"
+	prometheus = "github.com/prometheus/client_golang"
 	quicGo     = "github.com/quic-go/quic-go"
 	rapid      = "pgregory.net/rapid"
 	termenv    = "github.com/muesli/termenv"
@@ -106,7 +108,7 @@ const (
 )
 
 // owners are the modules that one package alone may import, tests aside.
-var owners = map[string]string{quicGo: "quicx", bubbletea: "tui", toml: "configs", cobra: "cmd/wanrep"}
+var owners = map[string]string{quicGo: "quicx", bubbletea: "tui", toml: "configs", cobra: "cmd/wanrep", prometheus: "replicate/metrics"}
 
 // A goFile is one Go file of the module.
 type goFile struct {

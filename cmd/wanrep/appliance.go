@@ -13,11 +13,14 @@ import (
 	"wanrep/configs"
 	"wanrep/diskio/durable"
 	"wanrep/replicate/control"
+	"wanrep/replicate/progress"
 )
 
 // An appliance is a source or a target with all that it owns. A process has one.
 type appliance interface {
 	control.Appliance
+	// Board is where it writes what it does.
+	Board() *progress.Board
 	// Serve does the appliance's work until ctx ends, and returns when nothing
 	// of it runs any more.
 	Serve(ctx context.Context) error

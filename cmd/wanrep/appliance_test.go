@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -41,7 +43,7 @@ func TestAppliances(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "disk": makeDisk, "line": openLine, "cut": cutLine, "restore": restoreLine,
 			"start": startActor, "serves": awaitServing, "durable": awaitDurable, "term": stopActor, "kill9": killActor,
-			"exits": exits, "field": checkField, "extract": extract, "await": awaitText, "ends": awaitEnd,
+			"exits": exits, "field": checkField, "extract": extract, "await": awaitText, "fetch": fetch, "ends": awaitEnd,
 		},
 	})
 }
@@ -257,6 +259,20 @@ func lookUp(ts *testscript.TestScript, file, path string) string {
 		}
 	}
 	return fmt.Sprint(v)
+}
+
+// fetch URL FILE writes what an HTTP server answers to a file.
+func fetch(ts *testscript.TestScript, _ bool, args []string) {
+	client := http.Client{Timeout: patience}
+	resp, err := client.Get(args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("%s: %s\n%s", args[0], resp.Status, body)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), body, 0o600))
 }
 
 // await FILE TEXT waits until a file has a text.

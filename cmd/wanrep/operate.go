@@ -7,6 +7,9 @@ import (
 	"wanrep/replicate/progress"
 )
 
+// Board is where the source writes what it does.
+func (s *sourceAppliance) Board() *progress.Board { return s.board }
+
 // Events are what happens at the source.
 func (s *sourceAppliance) Events() *progress.Feed[progress.Event] { return s.board.Events() }
 
@@ -26,6 +29,9 @@ func (s *sourceAppliance) Limit(_ context.Context, bytesPerSecond int64) error {
 	s.board.SetMaxRate(bytesPerSecond)
 	return nil
 }
+
+// Board is where the target writes what it does.
+func (t *targetAppliance) Board() *progress.Board { return t.board }
 
 // Events are what happens at the target.
 func (t *targetAppliance) Events() *progress.Feed[progress.Event] { return t.board.Events() }

@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"wanrep/configs"
+	"wanrep/quicx"
 	"wanrep/replicate/control"
+	"wanrep/replicate/metrics"
 )
 
 func newServeCommand() *cobra.Command {
@@ -72,27 +76,46 @@ func serve(ctx context.Context, cfg *configs.Config, book *logbook, ready func()
 type service func(context.Context) error
 
 // servicesOf returns what an appliance's process does: its work, and answering on
-// its sockets, which are opened here.
-func servicesOf(ctx context.Context, cfg *configs.Config, app served) ([]service, error) {
-	ln, err := control.Listen(ctx, cfg.Control.Socket)
+// what it listens on, which is opened here.
+func servicesOf(ctx context.Context, cfg *configs.Config, app served) (services []service, err error) {
+	var open []io.Closer
+	defer func() {
+		if err != nil {
+			closers(open).Close()
+		}
+	}()
+	socket, err := control.Listen(ctx, cfg.Control.Socket)
 	if err != nil {
 		return nil, err
 	}
-	services := []service{
+	open = append(open, socket)
+	services = []service{
 		app.Serve,
-		func(ctx context.Context) error { return control.Serve(ctx, ln, app, app.log) },
+		func(ctx context.Context) error { return control.Serve(ctx, socket, app, app.log) },
 	}
-	if cfg.Control.ReadOnlySocket == "" {
-		return services, nil
+	if cfg.Control.ReadOnlySocket != "" {
+		readOnly, err := control.Listen(ctx, cfg.Control.ReadOnlySocket)
+		if err != nil {
+			return nil, err
+		}
+		open = append(open, readOnly)
+		services = append(services, func(ctx context.Context) error {
+			return control.ServeReadOnly(ctx, readOnly, app.appliance, app.log)
+		})
 	}
-	readOnly, err := control.Listen(ctx, cfg.Control.ReadOnlySocket)
-	if err != nil {
-		ln.Close()
-		return nil, err
+	if cfg.Metrics.Listen != "" {
+		var lc net.ListenConfig
+		scraped, err := lc.Listen(ctx, "tcp", cfg.Metrics.Listen)
+		if err != nil {
+			return nil, fail(exitFailed, "set [metrics] listen to an address of this machine and a free port", "listen for metrics: %w", err)
+		}
+		version := readVersion()
+		facts := metrics.Facts{Version: version.Version, Go: version.Go, ConfigRead: time.Now(), CertificateEnds: quicx.CertificateEnds()}
+		services = append(services, func(ctx context.Context) error {
+			return metrics.Serve(ctx, scraped, app.Board(), facts, app.log)
+		})
 	}
-	return append(services, func(ctx context.Context) error {
-		return control.ServeReadOnly(ctx, readOnly, app.appliance, app.log)
-	}), nil
+	return services, nil
 }
 
 // runAll runs services side by side; when one ends, so do the others. It calls
