@@ -50,6 +50,8 @@ type attacher struct {
 	// fresh returns a redialer that has not dialed yet.
 	fresh    func(on func(quicx.Attempt)) *quicx.Redialer
 	redialer *quicx.Redialer
+	// uplinks are the ways out of the site, for the board.
+	uplinks []quicx.Uplink
 
 	last *quicx.Link
 	// settle ends the watching of the last link.
@@ -125,7 +127,10 @@ func (a *attacher) attempted(at quicx.Attempt) {
 			l.State = progress.LinkRedial
 		}
 		if at.Err != nil {
-			l.Because = reason(at.Err)
+			l.DialError, l.Class = reason(at.Err), classOf(at.Err)
+			if l.Because == "" {
+				l.Because = l.DialError // there was no link that got lost
+			}
 		}
 		l.Attempt, l.Attempts, l.NextDial = at.Number, at.Of, at.Next.UTC()
 	})
@@ -145,6 +150,7 @@ func (a *attacher) watch(got *quicx.Link) (settle func()) {
 		defer tick.Stop()
 		for {
 			showLink(a.board, got, a.Totals())
+			a.board.Link(a.peer, func(l *progress.Link) { l.Uplinks = uplinkStates(a.uplinks, got.Stats()) })
 			select {
 			case <-tick.C:
 			case <-got.Done():
@@ -224,6 +230,7 @@ func showLink(board *progress.Board, got *quicx.Link, totals progress.LinkTotals
 	s := got.Stats()
 	board.Link(got.Peer(), func(l *progress.Link) {
 		l.State, l.Because, l.NextDial, l.Attempt = progress.LinkUp, "", time.Time{}, 0
+		l.DialError, l.Class = "", ""
 		l.Path, l.Remote, l.RTT, l.Loss, l.LinkTotals = s.Path, s.Remote, s.RTT.Seconds(), s.Loss, totals
 		l.PacketsSent, l.PacketsLost = int64(s.PacketsSent), int64(s.PacketsLost)
 	})
@@ -241,6 +248,14 @@ func reason(err error) string {
 		return after
 	}
 	return err.Error()
+}
+
+// classOf is the kind of the error of a link, empty if it is of none.
+func classOf(err error) string {
+	if e, ok := errors.AsType[*quicx.Error](err); ok {
+		return e.Class.String()
+	}
+	return ""
 }
 
 // tellEvents puts what a link does on the board.

@@ -190,15 +190,18 @@ func (s *sourceAppliance) attach(peer string) (replicate.Attacher, error) {
 	}
 	to := quicx.Peer{Name: p.Name, Addresses: p.Addresses, Pin: p.Pin}
 	redial := quicx.Redial{Every: time.Duration(s.cfg.Reattach.RedialEvery), For: time.Duration(s.cfg.Reattach.RedialFor)}
-	return newAttacher(peer, s.board, func(on func(quicx.Attempt)) *quicx.Redialer {
+	a := newAttacher(peer, s.board, func(on func(quicx.Attempt)) *quicx.Redialer {
 		return s.endpoint.Redialer(to, redial, on)
-	}), nil
+	})
+	a.uplinks = uplinksOf(s.cfg)
+	return a, nil
 }
 
 // Serve runs the jobs as they are scheduled.
 func (s *sourceAppliance) Serve(ctx context.Context) error {
 	var board sync.WaitGroup
 	board.Go(func() { s.board.Run(ctx) })
+	board.Go(func() { s.watchUplinks(ctx) })
 	defer board.Wait()
 	return s.engine.Serve(ctx)
 }
