@@ -20,6 +20,9 @@ type Report struct {
 	Duration float64             `json:"duration"`
 	Link     progress.LinkTotals `json:"link"`
 	VMs      []VMReport          `json:"vms"`
+	// Events are what happened meanwhile to the line and to the run's VMs, as far
+	// as the board remembers: each migration, reattach and redial.
+	Events []progress.Event `json:"events"`
 }
 
 // A VMReport is what a run did with one VM.
@@ -49,6 +52,7 @@ func (r *run) report() (Report, error) {
 	rep := Report{
 		Schema: ReportSchema, Job: r.job.Name, Outcome: outcomeCommitted,
 		Duration: time.Since(r.began).Seconds(), Link: r.attacher.Totals(), VMs: []VMReport{},
+		Events: r.events(),
 	}
 	var first error
 	for _, v := range r.vms {
@@ -59,6 +63,19 @@ func (r *run) report() (Report, error) {
 	}
 	rep.Error = text(first)
 	return rep, first
+}
+
+// events returns what the board has of this run. What is about no peer is about an
+// uplink or the appliance, and so about this run too.
+func (r *run) events() []progress.Event {
+	events := []progress.Event{}
+	for _, e := range r.source.cfg.Board.Status().Events {
+		ours := (e.Peer == "" || e.Peer == r.job.Peer) && (e.VM == "" || r.vm(e.VM) != nil)
+		if ours && !e.Time.Before(r.began) {
+			events = append(events, e)
+		}
+	}
+	return events
 }
 
 // worse orders outcomes.

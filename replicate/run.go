@@ -96,17 +96,23 @@ func (r *run) openDisks(v *vmRun) error {
 			return d.fail(err)
 		}
 		v.disks = append(v.disks, d)
-		if d.identity, err = d.snapshot.Identity(); err != nil {
+		if d.identity, err = Identity(d.snapshot); err != nil {
 			return d.fail(err)
-		}
-		if len(d.identity) > wire.MaxIdentity {
-			// That of a long chain of checkpoints names every file.
-			d.identity = fmt.Sprintf("sha256 %x", sha256.Sum256([]byte(d.identity)))
 		}
 		d.ledger = newLedger(d.size())
 		d.show(progress.Waiting, "")
 	}
 	return nil
+}
+
+// Identity names a snapshot's content as a target is told it.
+func Identity(s Snapshot) (string, error) {
+	identity, err := s.Identity()
+	if err == nil && len(identity) > wire.MaxIdentity {
+		// That of a long chain of checkpoints names every file.
+		identity = fmt.Sprintf("sha256 %x", sha256.Sum256([]byte(identity)))
+	}
+	return identity, err
 }
 
 func (r *run) release() {

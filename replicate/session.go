@@ -56,6 +56,20 @@ func (r *run) session(ctx context.Context, link Link) error {
 // hello asks the target where it is. This may travel before the handshake is
 // complete, because it changes nothing; what follows may not.
 func (s *session) hello(ctx context.Context) error {
+	welcome, err := s.greet(ctx)
+	if err != nil {
+		return err
+	}
+	s.show(welcome)
+	if err := s.link.Confirmed(ctx); err != nil {
+		return err
+	}
+	s.saw(welcome)
+	return nil
+}
+
+// greet sends the hello and returns its answer.
+func (s *session) greet(ctx context.Context) (*wire.Welcome, error) {
 	hello := &wire.Hello{MinVersion: wire.Version, MaxVersion: wire.Version, Features: wire.Features, Software: s.run.source.cfg.Software}
 	for _, v := range s.run.vms {
 		hello.VMs = append(hello.VMs, v.name)
@@ -69,18 +83,13 @@ func (s *session) hello(ctx context.Context) error {
 		_ = s.link.Confirmed(ctx)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	welcome, ok := answer.(*wire.Welcome)
 	if !ok || welcome.Version != wire.Version {
-		return &wire.ProtocolError{What: "answer to hello", Reason: fmt.Sprintf("%T", answer)}
+		return nil, &wire.ProtocolError{What: "answer to hello", Reason: fmt.Sprintf("%T", answer)}
 	}
-	s.show(welcome)
-	if err := s.link.Confirmed(ctx); err != nil {
-		return err
-	}
-	s.saw(welcome)
-	return nil
+	return welcome, nil
 }
 
 // show tells the board what the target holds.

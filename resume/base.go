@@ -78,6 +78,9 @@ type chains struct {
 	store  *Store
 	dir    string // of the VM
 	points map[string]*pointFiles
+	// pruned is the VM's last prune, if err is nil.
+	pruned pruneRecord
+	err    error
 	layers map[pointAndDisk]*layerOrError
 }
 
@@ -96,7 +99,9 @@ type layerOrError struct {
 }
 
 func (s *Store) chains(vmDir string) *chains {
-	return &chains{store: s, dir: vmDir, points: map[string]*pointFiles{}, layers: map[pointAndDisk]*layerOrError{}}
+	c := &chains{store: s, dir: vmDir, points: map[string]*pointFiles{}, layers: map[pointAndDisk]*layerOrError{}}
+	c.pruned, c.err = s.currentPrune(vmDir)
+	return c
 }
 
 // files returns the manifest of a point and what is beside it. The error is about
@@ -104,8 +109,10 @@ func (s *Store) chains(vmDir string) *chains {
 func (c *chains) files(point string) *pointFiles {
 	p := c.points[point]
 	if p == nil {
-		p = &pointFiles{}
-		p.manifest, p.names, p.err = c.read(path.Join(c.dir, pointsName, point))
+		p = &pointFiles{err: c.err}
+		if c.err == nil {
+			p.manifest, p.names, p.err = c.read(path.Join(c.dir, pointsName, point))
+		}
 		c.points[point] = p
 	}
 	return p
@@ -154,7 +161,8 @@ func (c *chains) find(point, disk string) (*layer, error) {
 		return nil, &damagedError{dir, fmt.Sprintf("it has no disk %q", disk)}
 	}
 	for _, name := range []string{d.File, d.DigestsFile} {
-		if !slices.Contains(p.names, name) {
+		// Files that are being exchanged are in one place or the other.
+		if !slices.Contains(p.names, name) && !(c.pruned.State == pruneExchanging && c.pruned.hides(point)) {
 			return nil, &damagedError{path.Join(dir, name), "it is missing"}
 		}
 	}
@@ -176,8 +184,11 @@ func (c *chains) find(point, disk string) (*layer, error) {
 }
 
 // check looks whether all files of a point are there, and all those on which it
-// builds. The error is about damage if not.
+// builds. The error is about damage if not, or if the point is being pruned.
 func (c *chains) check(point string) error {
+	if c.pruned.hides(point) {
+		return &damagedError{path.Join(c.dir, pointsName, point), "it is being pruned"}
+	}
 	p := c.files(point)
 	for _, d := range p.manifest.Disks {
 		if _, err := c.layer(point, d.Name); err != nil {

@@ -39,13 +39,22 @@ func OneKey() func(ed25519.PublicKey) bool {
 // point that shows it. Manifests that are damaged, and whether signatures match, are
 // Verify's to tell. The error says why a manifest can't be read.
 func VerifyChain(s *Store, source, vm string, o ChainOptions, report func(VerifyProblem)) error {
-	dir, err := vmDir(source, vm)
+	vmDir, err := vmDir(source, vm)
 	if err != nil {
 		return err
 	}
-	dir = path.Join(dir, pointsName)
+	release, err := s.look(vmDir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	dir := path.Join(vmDir, pointsName)
 	// Points may be pruned meanwhile by the process that has the store.
 	for range chainAttempts {
+		prune, err := s.currentPrune(vmDir)
+		if err != nil {
+			return err
+		}
 		names, err := s.pointDirs(dir)
 		if err != nil {
 			return err
@@ -60,7 +69,11 @@ func VerifyChain(s *Store, source, vm string, o ChainOptions, report func(Verify
 		if err != nil {
 			return err
 		}
-		if slices.Equal(names, again) {
+		still, err := s.currentPrune(vmDir)
+		if err != nil {
+			return err
+		}
+		if slices.Equal(names, again) && still == prune && prune.State != pruneExchanging {
 			c.tell(report)
 			return nil
 		}

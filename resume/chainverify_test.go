@@ -252,3 +252,31 @@ func TestFirstSchemaInAChain(t *testing.T) {
 		t.Errorf("found %q", got)
 	}
 }
+
+// TestPointThatIsNotInTheChain: one that was damaged when the next was committed, and is
+// whole again, is in no chain.
+func TestPointThatIsNotInTheChain(t *testing.T) {
+	fsys := crashfs.New()
+	pictures := []string{"ab", "ac", "dc", "de"}
+	for n, picture := range pictures {
+		s := open(t, fsys)
+		name := fmt.Sprintf("%s%016x/manifest.json", chainPoints, n)
+		lost := ""
+		if n == 1 || n == 3 {
+			lost = readAll(t, fsys, name)
+			must(t, fsys.Remove(name))
+		}
+		commit(t, s, newSnapshot("os", picture, 512))
+		must(t, s.Close())
+		if lost != "" {
+			must(t, durable.WriteFile(fsys, name, []byte(lost), 0o444))
+		}
+	}
+	want := []string{
+		"1: manifest: point 0000000000000002, which follows it, is the first of its chain",
+		"3: manifest: point 0000000000000004, which follows it, came after point 0000000000000002",
+	}
+	if got := proof(fsys, resume.ChainOptions{Trusted: resume.OneKey()}); !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+}

@@ -198,7 +198,7 @@ func (p *player) tidy(fsys durable.FS) error {
 	return nil
 }
 
-// verify runs Verify over all points.
+// verify runs Verify over all points, and VerifyChain over what ties them together.
 func (p *player) verify(fsys durable.FS) error {
 	s, err := resume.OpenReadOnly(fsys, p.config())
 	if err != nil {
@@ -209,13 +209,17 @@ func (p *player) verify(fsys durable.FS) error {
 		return err
 	}
 	var found error
+	report := func(v resume.VerifyProblem) {
+		found = broken("point %s disk %s %v: %s", v.Point, v.Disk, v.Extent, v.What)
+	}
 	for _, point := range list {
-		err := resume.Verify(context.Background(), s, point, func(v resume.VerifyProblem) {
-			found = broken("point %s disk %s %v: %s", v.Point, v.Disk, v.Extent, v.What)
-		})
-		if err != nil {
+		if err := resume.Verify(context.Background(), s, point, report); err != nil {
 			return err
 		}
+	}
+	options := resume.ChainOptions{Trusted: resume.OneKey(), Signed: true}
+	if err := resume.VerifyChain(s, source, vmName, options, report); err != nil {
+		return err
 	}
 	return found
 }

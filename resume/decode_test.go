@@ -29,7 +29,10 @@ func (noFormat) CreateOn(durable.File, DiskSpec, durable.FS, string, string) (Di
 func (noFormat) CreateLayer(durable.File, DiskSpec, durable.FS, string, string) (DiskFile, error) {
 	return noDisk{}, nil
 }
-func (noFormat) Merge(context.Context, durable.File, durable.File) error { return nil }
+func (noFormat) Merge(context.Context, durable.File, durable.File) error        { return nil }
+func (noFormat) CanMerge(durable.File, durable.File) error                      { return nil }
+func (noFormat) MergeContent(context.Context, durable.File, durable.File) error { return nil }
+func (noFormat) MergeIdentity(durable.File, durable.File) error                 { return nil }
 func (noFormat) Open(durable.FS, string) (Content, error) {
 	return nil, errors.New("nothing is stored")
 }

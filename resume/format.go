@@ -48,6 +48,13 @@ type Format interface {
 	// does nothing if it was done. It returns a *diskio.FormatError if one of them is
 	// damaged. Both are synced before.
 	Merge(ctx context.Context, upper, lower durable.File) error
+	// CanMerge says what keeps two disks from being merged. It changes nothing.
+	CanMerge(upper, lower durable.File) error
+	// MergeContent is the part of Merge that may take long: upper still reads the same
+	// over lower when it is done, and it may be called again. MergeIdentity is the
+	// rest: from then on upper can't be read, and lower is what upper was.
+	MergeContent(ctx context.Context, upper, lower durable.File) error
+	MergeIdentity(upper, lower durable.File) error
 	// Reopen continues a disk that Create, CreateOn or CreateLayer made, and forgets everything at
 	// and behind the virtual offset keep: it reads as zeros, or as the parent,
 	// again. f is as a crash left it: everything below

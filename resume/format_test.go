@@ -71,19 +71,42 @@ func createPlainOn(f durable.File, s resume.DiskSpec, below *plainFile, parent s
 	return d, errors.Join(err, d.mark(false))
 }
 
-func (plain) Merge(_ context.Context, upper, lower durable.File) error {
-	u, _, err := readPlain(upper)
-	if err != nil {
+func (f plain) Merge(ctx context.Context, upper, lower durable.File) error {
+	if err := f.MergeContent(ctx, upper, lower); err != nil {
 		return err
 	}
-	l, complete, err := readPlain(lower)
+	return f.MergeIdentity(upper, lower)
+}
+
+// mergePlain reads two disks that are to be merged, or are already.
+func mergePlain(upper, lower durable.File) (u, l *plainFile, complete bool, err error) {
+	if u, _, err = readPlain(upper); err != nil {
+		return nil, nil, false, err
+	}
+	l, complete, err = readPlain(lower)
+	if err != nil || l.id == u.id {
+		return u, l, complete, err
+	}
+	if u.on != l.id || u.parent == "" {
+		return nil, nil, false, &diskio.FormatError{Section: "head", Reason: "the one does not build on the other"}
+	}
+	return u, l, complete, nil
+}
+
+func (plain) CanMerge(upper, lower durable.File) error {
+	_, _, _, err := mergePlain(upper, lower)
+	return err
+}
+
+func (plain) MergeContent(ctx context.Context, upper, lower durable.File) error {
+	u, l, complete, err := mergePlain(upper, lower)
 	if err != nil || l.id == u.id {
 		return err
 	}
-	if u.on != l.id || u.parent == "" {
-		return &diskio.FormatError{Section: "head", Reason: "the one does not build on the other"}
-	}
 	for at := int64(0); at < u.size; at += block {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if u.has[at/block] == 0 {
 			continue
 		}
@@ -95,11 +118,19 @@ func (plain) Merge(_ context.Context, upper, lower durable.File) error {
 			return err
 		}
 	}
-	if err := errors.Join(l.Flush(), lower.Sync()); err != nil {
+	if err := lower.Sync(); err != nil {
+		return err
+	}
+	return l.markDurably(complete)
+}
+
+func (plain) MergeIdentity(upper, lower durable.File) error {
+	u, l, complete, err := mergePlain(upper, lower)
+	if err != nil {
 		return err
 	}
 	l.id, l.size = u.id, u.size
-	return errors.Join(l.mark(complete), lower.Sync())
+	return l.markDurably(complete)
 }
 
 func (plain) Reopen(f durable.File, s resume.DiskSpec, keep int64) (resume.DiskFile, error) {
@@ -175,6 +206,13 @@ func (d *plainFile) mark(complete bool) error {
 	binary.LittleEndian.PutUint64(b[plainOn:], d.on)
 	_, err := d.f.WriteAt(append(b, d.has...), 0)
 	return err
+}
+
+func (d *plainFile) markDurably(complete bool) error {
+	if err := d.mark(complete); err != nil {
+		return err
+	}
+	return d.f.Sync()
 }
 
 func (d *plainFile) WriteAt(p []byte, off int64) (int, error) {

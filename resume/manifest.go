@@ -188,8 +188,12 @@ func (s *Store) Manifest(p Point) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
+	pruned, err := s.currentPrune(path.Dir(path.Dir(dir)))
+	if err != nil {
+		return Manifest{}, err
+	}
 	m, err := readManifest(s.fsys, dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || pruned.hides(p.Point) {
 		return Manifest{}, ErrNoPoint
 	}
 	return m, err

@@ -59,6 +59,11 @@ func (s *Store) Begin(source, vm string, disks []DiskSpec) (*Part, error) {
 	if err := checkSpecs(disks); err != nil {
 		return nil, err
 	}
+	release, err := s.look(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	v, err := s.claim(dir)
 	if err != nil {
 		return nil, err
@@ -75,11 +80,7 @@ func (s *Store) Begin(source, vm string, disks []DiskSpec) (*Part, error) {
 func (s *Store) claim(dir string) (*vmState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := s.vms[dir]
-	if v == nil {
-		v = &vmState{dir: dir}
-		s.vms[dir] = v
-	}
+	v := s.stateLocked(dir)
 	if v.busy {
 		return nil, ErrBusy
 	}

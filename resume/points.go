@@ -110,6 +110,11 @@ func (s *Store) List() ([]Point, error) {
 }
 
 func (s *Store) listPoints(vmDir string) ([]Point, error) {
+	release, err := s.look(vmDir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	names, err := s.pointDirs(path.Join(vmDir, pointsName))
 	if err != nil {
 		return nil, err
@@ -117,6 +122,9 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 	var list []Point
 	chains := s.chains(vmDir)
 	for _, name := range names {
+		if chains.pruned.hides(name) {
+			continue
+		}
 		p := Point{Source: path.Dir(vmDir), VM: path.Base(vmDir), Point: name}
 		if files := chains.files(name); files.err == nil {
 			p = files.manifest.point()
@@ -205,8 +213,18 @@ func (s *Store) Point(source, vm, point string) (Point, error) {
 	return m.point(), nil
 }
 
-// OpenDisk opens a disk of a committed point for reading.
-func (s *Store) OpenDisk(p Point, disk string) (Content, error) {
+// OpenDisk opens a disk of a committed point for reading. The point is being read until
+// the content is closed.
+func (s *Store) OpenDisk(p Point, disk string) (_ Content, err error) {
+	r, err := s.Read(p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			r.Close()
+		}
+	}()
 	m, err := s.Manifest(p)
 	if err != nil {
 		return nil, err
@@ -219,7 +237,14 @@ func (s *Store) OpenDisk(p Point, disk string) (Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.cfg.Format.Open(s.fsys, path.Join(dir, d.File))
+	content, err := s.cfg.Format.Open(s.fsys, path.Join(dir, d.File))
+	if err != nil {
+		if r.Pruned() {
+			err = ErrPruned
+		}
+		return nil, err
+	}
+	return readContent{content, r}, nil
 }
 
 // A Position is where a VM's part can be continued.

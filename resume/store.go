@@ -13,7 +13,11 @@
 // one goroutine, and [PartDisk.Sync] makes what was written durable: first the
 // data and its digests, then the record in the journal that counts them. Only
 // then does it return, and only then may anybody be told. [Part.Commit] writes
-// the manifest, which decides, and makes the point visible by one rename.
+// the manifest, which decides, and makes the point visible by one rename. The
+// manifest is signed and names the point before it, so that [VerifyChain] and
+// [Verify] prove a store, or a copy of one, to anybody.
+//
+// [ExportSeed] and [Store.ImportSeed] carry a part by courier.
 //
 // A disk that changed while its part waited goes on in the same part: what was received
 // of it becomes a layer below a new file, and only what differs is sent and written. When
@@ -125,10 +129,10 @@ type Store struct {
 	stop     context.CancelFunc
 
 	mu  sync.Mutex
-	vms map[string]*vmState // by directory; those with a part, or that had one
+	vms map[string]*vmState // by directory; those that were there or were asked for
 }
 
-// A vmState is what the store knows of a VM's part. Its fields are changed under
+// A vmState is what the store knows of a VM. The fields of its part are changed under
 // the store's mutex by whoever made it busy; what they point to is not changed.
 type vmState struct {
 	dir  string
@@ -137,6 +141,15 @@ type vmState struct {
 	live *journal   // of the open Part; knows better than part
 	// unsure is why it is not known what the disk holds, after an error.
 	unsure error
+
+	// pruning is held by who prunes, who alone changes prune, under the store's mutex.
+	pruning sync.Mutex
+	prune   pruneRecord
+	// steady is held for reading while somebody looks at the points, and for writing
+	// while a prune exchanges their files.
+	steady sync.RWMutex
+	// readers counts who reads a point, under the store's mutex.
+	readers map[string]int
 }
 
 // Open opens the store in a directory, takes its lock and recovers what a crash
@@ -175,7 +188,11 @@ func (s *Store) open() error {
 		if err != nil {
 			return fmt.Errorf("recover %s: %w", dir, err)
 		}
-		s.vms[dir] = &vmState{dir: dir, part: part}
+		v := &vmState{dir: dir, part: part}
+		s.vms[dir] = v
+		if err := s.recoverPrune(v); err != nil {
+			return fmt.Errorf("recover %s: %w", dir, err)
+		}
 	}
 	return nil
 }
@@ -183,7 +200,7 @@ func (s *Store) open() error {
 // OpenReadOnly opens a store beside a process that may be working on it. It takes
 // no lock and changes nothing.
 func OpenReadOnly(fsys durable.FS, cfg Config) (*Store, error) {
-	s := &Store{fsys: fsys, cfg: cfg.withDefaults(), readOnly: true}
+	s := &Store{fsys: fsys, cfg: cfg.withDefaults(), readOnly: true, vms: map[string]*vmState{}}
 	if err := s.readID(); errors.Is(err, fs.ErrNotExist) {
 		return nil, s.noStore()
 	} else if err != nil {

@@ -33,8 +33,8 @@ const (
 // with the digests file and the digests file with the root in the manifest, and
 // the manifest with its signature. It calls report for each extent that is wrong,
 // in the order of the disks and of their content. It returns an error if it could
-// not go through: ctx's, or one that says why the manifest can't be had. What only
-// the VM's points together tell is VerifyChain's.
+// not go through: ctx's, ErrPruned, or one that says why the manifest can't be had.
+// What only the VM's points together tell is VerifyChain's.
 func Verify(ctx context.Context, s *Store, p Point, report func(VerifyProblem)) error {
 	return VerifySome(ctx, s, p, VerifyOptions{}, report)
 }
@@ -42,6 +42,29 @@ func Verify(ctx context.Context, s *Store, p Point, report func(VerifyProblem)) 
 // VerifySome is Verify for the part of a point that the options name, at the rate
 // that they allow. The digests files are read whole all the same.
 func VerifySome(ctx context.Context, s *Store, p Point, o VerifyOptions, report func(VerifyProblem)) error {
+	r, err := s.Read(p)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err = verify(ctx, s, p, o, func(v VerifyProblem) {
+		switch {
+		case ctx.Err() != nil:
+		case r.Pruned():
+			cancel(ErrPruned)
+		default:
+			report(v)
+		}
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func verify(ctx context.Context, s *Store, p Point, o VerifyOptions, report func(VerifyProblem)) error {
 	m, err := s.Manifest(p)
 	if isDamaged(err) {
 		report(VerifyProblem{Point: p.Point, What: err.Error()})

@@ -54,6 +54,7 @@ var layers = map[string]layer{
 	"replicate/control":  {imports: []string{"replicate/progress"}},
 	"replicate/metrics":  {imports: []string{"replicate/progress"}, modules: []string{prometheus}},
 	"replicate/progress": {},
+	"replicate/retain":   {tests: []string{rapid}},
 	"replicate/wire":     {imports: []string{"diskio", "diskio/digest"}, modules: []string{cbor, lz4}, tests: []string{rapid}},
 
 	"resume": {

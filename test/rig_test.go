@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -326,6 +327,12 @@ type report struct {
 			Root               string
 		}
 	}
+	Events []struct{ Text string }
+}
+
+// tells reports whether an event of the run begins with a text.
+func (r report) tells(text string) bool {
+	return slices.ContainsFunc(r.Events, func(e struct{ Text string }) bool { return strings.HasPrefix(e.Text, text) })
 }
 
 func (r report) point() string { return r.VMs[0].Point }

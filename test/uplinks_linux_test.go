@@ -96,6 +96,11 @@ func TestTwoUplinks(t *testing.T) {
 	if rep.point() != part.Point {
 		t.Errorf("the run committed point %s, but was at %s when the uplinks were unplugged", rep.point(), part.Point)
 	}
+	for _, step := range []string{"migrated " + from + " → ", "reattached over "} {
+		if !rep.tells(step) {
+			t.Errorf("no event of the report begins with %q: %+v", step, rep.Events)
+		}
+	}
 	t.Logf("longest stall %.2f s", rep.Link.LongestStall)
 	r.checkData(rep, 0)
 	r.check()

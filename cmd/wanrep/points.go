@@ -22,8 +22,8 @@ import (
 func newPointsCommand() *cobra.Command {
 	return newGroup("points", "Look at the restore points of a target",
 		`Look at the restore points of a target: those in the store at --store, those of
-the running appliance, or those in the store that its config names. No command
-changes the store.`,
+the running appliance, or those in the store that its config names. Seeds carry
+the first point of a VM there.`,
 		`  wanrep points list --store /srv/wanrep
   wanrep points verify --store /srv/wanrep --vm sql01
   wanrep points export --vm sql01 --point latest --to /srv/restore`,
@@ -31,6 +31,7 @@ changes the store.`,
 		newPointsShowCommand(),
 		newPointsVerifyCommand(),
 		newPointsExportCommand(),
+		newPointsSeedCommand(),
 	)
 }
 

@@ -209,6 +209,8 @@ var documents = map[string]func() any{
 	pointsSchema:      func() any { return new(pointsDocument) },
 	verifySchema:      func() any { return new(verifyDocument) },
 	exportSchema:      func() any { return new(exportDocument) },
+	seedExportSchema:  func() any { return new(seedExportDocument) },
+	seedImportSchema:  func() any { return new(seedImportDocument) },
 	mapSchema: func() any {
 		return new(struct {
 			Schema      string      `json:"schema"`

@@ -31,27 +31,80 @@ const mergeCopyBytes = mib
 // called again; one that had come to step 4 returns at once. Nobody else may have the
 // parent open as anything but the child's parent. Both may be marked incomplete, and
 // the parent stays marked as it was.
+//
+// Steps 1 to 3 are [MergeContent], which may take long, and step 4 is
+// [MergeIdentity], for a caller that has to choose the moment from which on only the
+// parent can be used.
 func Merge(ctx context.Context, child Source, parent File) error {
-	c, err := openLayer("child", child, Options{AllowIncomplete: true})
+	m, err := openMerge(child, parent)
+	if err != nil || m.merged {
+		return err
+	}
+	if err := m.run(ctx); err != nil {
+		return err
+	}
+	return MergeIdentity(child, parent)
+}
+
+// MergeContent is [Merge] up to step 3. It may be called again, also after step 4.
+func MergeContent(ctx context.Context, child Source, parent File) error {
+	m, err := openMerge(child, parent)
+	if err != nil || m.merged {
+		return err
+	}
+	return m.run(ctx)
+}
+
+// MergeIdentity is step 4 of [Merge]. MergeContent must have returned without an error
+// before, and nothing may have been written to either file since. It may be called
+// again, and then writes again, since what is read may not be on the disk if a sync
+// failed.
+func MergeIdentity(child Source, parent File) error {
+	m, err := openMerge(child, parent)
 	if err != nil {
 		return err
+	}
+	if m.parent.size != m.child.size || m.parent.meta.diskID != m.child.meta.diskID {
+		return errors.New("vhdx: merge: the parent does not have the child's content yet")
+	}
+	m.w.header.dataWriteGUID = m.child.header.dataWriteGUID
+	if err := m.w.writeHeaders(); err != nil {
+		return err
+	}
+	return m.w.f.Sync()
+}
+
+// openMerge opens both files.
+func openMerge(child Source, parent File) (*merge, error) {
+	c, err := openLayer("child", child, Options{AllowIncomplete: true})
+	if err != nil {
+		return nil, err
 	}
 	c.pages = newPages(c.src, pageSlots)
 	p, err := openLayer("parent", unowned{parent}, Options{AllowIncomplete: true})
 	if err != nil {
+		return nil, err
+	}
+	merged := p.header.dataWriteGUID == c.header.dataWriteGUID
+	if !merged {
+		if err := mayMerge(c, p); err != nil {
+			return nil, err
+		}
+	}
+	w, err := writerOf(parent, p)
+	if err != nil {
+		return nil, err
+	}
+	return &merge{child: c, parent: p, w: w, merged: merged}, nil
+}
+
+// CanMerge says what keeps a child from being merged into its parent. It changes nothing.
+func CanMerge(child Source, parent File) error {
+	m, err := openMerge(child, parent)
+	if err != nil {
 		return err
 	}
-	if p.header.dataWriteGUID == c.header.dataWriteGUID {
-		return nil // merged already
-	}
-	if err := mayMerge(c, p); err != nil {
-		return err
-	}
-	m := &merge{child: c, parent: p}
-	if m.w, err = writerOf(parent, p); err != nil {
-		return err
-	}
-	return m.run(ctx)
+	return m.parent.roomFor(m.child.size)
 }
 
 // Mergeable returns what a child of the disk in f must name as its parent's, like
@@ -108,10 +161,11 @@ func mayMerge(c, p *layer) error {
 	return nil
 }
 
-// A merge is one call of Merge.
+// A merge is one call of MergeContent or MergeIdentity.
 type merge struct {
 	child, parent *layer
 	w             *Writer
+	merged        bool // the parent has the child's identity
 }
 
 func (m *merge) run(ctx context.Context) error {
@@ -230,6 +284,9 @@ func (m *merge) copy(ctx context.Context) error {
 				_, err = m.w.WriteAt(p, off)
 			}
 		}
+		if err == nil && r.kind != absent {
+			err = m.rewrite(off, r.length)
+		}
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -237,6 +294,24 @@ func (m *merge) copy(ctx context.Context) error {
 			return err
 		}
 		off += r.length
+	}
+	return nil
+}
+
+// rewrite lets the BAT entries of a run be written even if the file seems to have them:
+// what an earlier merge wrote whose sync failed is read, and not on the disk.
+func (m *merge) rewrite(off, length int64) error {
+	w := m.w
+	for n := off >> w.blockShift; n<<w.blockShift < off+length; n++ {
+		if err := w.table.rewrite(w.payloadAt(n)); err != nil {
+			return err
+		}
+		if !w.differing {
+			continue
+		}
+		if err := w.table.rewrite(w.bitmapAt(n / w.ratio)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -253,13 +328,16 @@ func (m *merge) grownTail() error {
 			if err := m.w.WriteZeros(off, r.length); err != nil {
 				return err
 			}
+			if err := m.rewrite(off, r.length); err != nil {
+				return err
+			}
 		}
 		off += r.length
 	}
 	return nil
 }
 
-// finish gives the parent the child's size and identity.
+// finish gives the parent the child's size and disk ID.
 func (m *merge) finish() error {
 	for _, v := range []struct {
 		id    diskio.ID
@@ -271,13 +349,6 @@ func (m *merge) finish() error {
 		if _, err := m.w.f.WriteAt(v.value, m.parent.meta.at(v.id)); err != nil {
 			return err
 		}
-	}
-	if err := m.w.f.Sync(); err != nil {
-		return err
-	}
-	m.w.header.dataWriteGUID = m.child.header.dataWriteGUID
-	if err := m.w.writeHeaders(); err != nil {
-		return err
 	}
 	return m.w.f.Sync()
 }

@@ -168,6 +168,9 @@ func TestMergeRefuses(t *testing.T) {
 	if err := Merge(context.Background(), files["base"], files["one"]); err == nil || !strings.Contains(err.Error(), "no parent") {
 		t.Errorf("got %v, want that base has no parent", err)
 	}
+	if err := MergeIdentity(files["two"], files["base"]); err == nil || !strings.Contains(err.Error(), "the child builds on") {
+		t.Errorf("identity: got %v, want that base is not the parent of two", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := Merge(ctx, files["one"], files["base"]); err != context.Canceled {
@@ -229,6 +232,43 @@ func TestMergeOfIncomplete(t *testing.T) {
 	}
 	if got := files.content(t, "one"); !bytes.Equal(got, want) {
 		t.Error(firstDiff(got, want))
+	}
+}
+
+// Between the two halves of a merge the chain reads the same.
+func TestMergeInTwoSteps(t *testing.T) {
+	files, one, two := mergeCase(t, 3, mergeSpecs["grown"])
+	if err := CanMerge(files["two"], files["base"]); err == nil || !strings.Contains(err.Error(), "the child builds on") {
+		t.Errorf("can merge: got %v, want that base is not the parent of two", err)
+	}
+	if err := CanMerge(files["one"], files["base"]); err != nil {
+		t.Error("can merge: ", err)
+	}
+	if err := MergeIdentity(files["one"], files["base"]); err == nil || !strings.Contains(err.Error(), "does not have the child's content") {
+		t.Errorf("identity without the content: %v", err)
+	}
+	for range 2 {
+		if err := MergeContent(context.Background(), files["one"], files["base"]); err != nil {
+			t.Fatal(err)
+		}
+		if got := files.content(t, "two"); !bytes.Equal(got, two) {
+			t.Fatal("the chain after the first half: ", firstDiff(got, two))
+		}
+	}
+	for range 2 {
+		if err := MergeIdentity(files["one"], files["base"]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	instead := memoryFiles{"one": files["base"], "two": files["two"]}
+	if got := instead.content(t, "one"); !bytes.Equal(got, one) {
+		t.Error("merged: ", firstDiff(got, one))
+	}
+	if got := instead.content(t, "two"); !bytes.Equal(got, two) {
+		t.Error("the grandchild over the merged disk: ", firstDiff(got, two))
+	}
+	if err := MergeContent(context.Background(), files["one"], files["base"]); err != nil {
+		t.Error("content of what is merged: ", err)
 	}
 }
 

@@ -120,6 +120,15 @@ func (t *tablePages) set(off int64, e entry) error {
 	return nil
 }
 
+// rewrite lets the next flush write the page of the entry at off, changed or not.
+func (t *tablePages) rewrite(off int64) error {
+	p, err := t.page(off)
+	if err == nil {
+		p.dirty = true
+	}
+	return err
+}
+
 // setBits gives the bits from, below end, of the sector bitmap block at off one value.
 func (t *tablePages) setBits(off, from, end int64, on bool) error {
 	for from < end {

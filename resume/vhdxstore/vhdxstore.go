@@ -82,6 +82,16 @@ func (Format) Merge(ctx context.Context, upper, lower durable.File) error {
 	return vhdx.Merge(ctx, upper, lower)
 }
 
+func (Format) CanMerge(upper, lower durable.File) error { return vhdx.CanMerge(upper, lower) }
+
+func (Format) MergeContent(ctx context.Context, upper, lower durable.File) error {
+	return vhdx.MergeContent(ctx, upper, lower)
+}
+
+func (Format) MergeIdentity(upper, lower durable.File) error {
+	return vhdx.MergeIdentity(upper, lower)
+}
+
 func (Format) Open(fsys durable.FS, name string) (resume.Content, error) {
 	return vhdx.OpenFiles(storeFiles{fsys}, name, vhdx.Options{})
 }

@@ -1,49 +1,40 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"os"
+	"strconv"
 	"sync"
 	"time"
-
-	"wanrep/replicate/control"
-	"wanrep/replicate/progress"
 )
 
-// meterEvery is how often an appliance is asked, and so how exact a stall is.
-const meterEvery = 20 * time.Millisecond
+const (
+	// meterEvery is how often the meter looks, and so how exact a stall is.
+	meterEvery = 10 * time.Millisecond
+	// meterStep is how much a process writes for content: half a frame. The journal
+	// and what a sync writes beside content is less.
+	meterStep = 128 << 10
+)
 
-// A meter asks an appliance again and again how it is, over its socket.
+// A meter notes when the target writes content that it received. It looks at what the
+// kernel counts for the process, because the status is as of the last second.
 type meter struct {
-	client control.Client
-	stop   context.CancelFunc
-	done   sync.WaitGroup
+	stop context.CancelFunc
+	done sync.WaitGroup
 
-	mu     sync.Mutex
-	latest progress.Status // of the appliance, while it answers or when it last did
-	data   int64           // content received
-	// grew has the moments at which more content had been received than before.
-	grew []time.Time
-	// events are all that were ever on the board.
-	events []progress.Event
+	mu sync.Mutex
+	// pid is the target's process, written what it had written when that was noted.
+	pid     int
+	written int64
+	grew    []time.Time
 }
 
-func newMeter(ctx context.Context, socket string) *meter {
-	m := &meter{client: control.Client{Socket: socket}}
+func newMeter(ctx context.Context) *meter {
+	m := &meter{}
 	ctx, m.stop = context.WithCancel(ctx)
-	m.done.Go(func() {
-		tick := time.NewTicker(meterEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			if status, err := m.client.Status(ctx); err == nil {
-				m.note(status, time.Now())
-			}
-		}
-	})
+	m.done.Go(func() { every(ctx, meterEvery, m.look) })
 	return m
 }
 
@@ -52,51 +43,36 @@ func (m *meter) close() {
 	m.done.Wait()
 }
 
-// note takes in a status.
-func (m *meter) note(s progress.Status, now time.Time) {
+// follow looks at another process from now on.
+func (m *meter) follow(pid int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.latest = s
-	var data int64
-	for _, d := range disksOf(s) {
-		data += d.Data
-	}
-	// A process that was started again counts from zero.
-	if data != m.data && data > 0 {
-		m.grew = append(m.grew, now)
-	}
-	m.data = data
-	var last time.Time
-	if n := len(m.events); n > 0 {
-		last = m.events[n-1].Time
-	}
-	for _, e := range s.Events {
-		if e.Time.After(last) {
-			m.events = append(m.events, e)
-		}
+	m.pid, m.written = pid, 0
+}
+
+func (m *meter) look() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	written, err := writtenBy(m.pid)
+	if err == nil && written-m.written >= meterStep {
+		m.grew, m.written = append(m.grew, time.Now()), written
 	}
 }
 
-func (m *meter) status() progress.Status {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.latest
-}
-
-// happened returns the events since a moment.
-func (m *meter) happened(since time.Time) []progress.Event {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for i, e := range m.events {
-		if !e.Time.Before(since) {
-			return m.events[i:len(m.events):len(m.events)]
-		}
+// writtenBy returns how many bytes a process has written to files (proc(5), wchar of
+// io).
+func writtenBy(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return 0, err
 	}
-	return nil
+	_, rest, _ := bytes.Cut(text, []byte("wchar: "))
+	number, _, _ := bytes.Cut(rest, []byte("\n"))
+	return strconv.ParseInt(string(number), 10, 64)
 }
 
-// longestGap returns the longest time between two moments at which nothing was
-// received. What was received last ends the time that is looked at.
+// longestGap returns the longest time between two moments in which nothing was
+// written. What was written last ends the time that is looked at.
 func (m *meter) longestGap(from, to time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -113,7 +89,7 @@ func (m *meter) longestGap(from, to time.Time) time.Duration {
 	return longest
 }
 
-// firstAfter returns how long after a moment something was received.
+// firstAfter returns how long after a moment something was written; 0 if nothing was.
 func (m *meter) firstAfter(from time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,22 +99,4 @@ func (m *meter) firstAfter(from time.Time) time.Duration {
 		}
 	}
 	return 0
-}
-
-func disksOf(s progress.Status) []progress.Disk {
-	var disks []progress.Disk
-	for _, v := range s.VMs {
-		disks = append(disks, v.Disks...)
-	}
-	return disks
-}
-
-// path returns the uplink in use; empty while there is no link.
-func path(s progress.Status) string {
-	for _, l := range s.Links {
-		if l.State == progress.LinkUp {
-			return l.Path
-		}
-	}
-	return ""
 }

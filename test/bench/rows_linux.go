@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"wanrep/replicate/progress"
@@ -50,27 +52,27 @@ var nothingTwice = goal{"nothing sent twice", 0, resent}
 var windowTwice = goal{"≤ 1 s of traffic sent twice", lineRate / 8, resent}
 
 var scenarios = []scenario{
-	{"planned", "planned migration: back to the preferred uplink", two, 45 * time.Second, returnToPreferred,
+	{"planned", "planned migration: back to the preferred uplink", two, 20 * time.Second, returnToPreferred,
 		[]goal{stallWithin(0.3), nothingTwice}},
-	{"blackhole", "uplink swallows everything, the other is on standby", two, 15 * time.Second, blackhole,
+	{"blackhole", "uplink swallows everything, the other is on standby", two, 8 * time.Second, blackhole,
 		[]goal{stallWithin(1), nothingTwice}},
-	{"linkdown", "uplink down (`ip link set down`)", two, 15 * time.Second, linkDown,
+	{"linkdown", "uplink down (`ip link set down`)", two, 8 * time.Second, linkDown,
 		[]goal{stallWithin(0.3), nothingTwice}},
-	{"both10", "both uplinks away for 10 s", two, 15 * time.Second, away(10 * time.Second),
+	{"both10", "both uplinks away for 10 s", two, 8 * time.Second, away(10 * time.Second),
 		[]goal{backWithin(1), nothingTwice}},
-	{"both40", "both uplinks away for 40 s", two, 15 * time.Second, away(40 * time.Second),
+	{"both40", "both uplinks away for 40 s", two, 8 * time.Second, away(40 * time.Second),
 		[]goal{backWithin(1), nothingTwice}},
-	{"single10", "the only uplink away for 10 s", one, 15 * time.Second, away(10 * time.Second),
+	{"single10", "the only uplink away for 10 s", one, 8 * time.Second, away(10 * time.Second),
 		[]goal{backWithin(1), nothingTwice}},
-	{"target", "target killed (`kill -9`), back after 1 s", two, 15 * time.Second, killTarget,
+	{"target", "target killed (`kill -9`), back after 1 s", two, 8 * time.Second, killTarget,
 		[]goal{backWithin(1.5), windowTwice}},
-	{"source", "source killed (`kill -9`), run again at once", two, 15 * time.Second, killSource,
+	{"source", "source killed (`kill -9`), run again at once", two, 8 * time.Second, killSource,
 		[]goal{windowTwice}},
-	{"address", "the only uplink gets another address", one, 15 * time.Second, renumber,
+	{"address", "the only uplink gets another address", one, 8 * time.Second, renumber,
 		[]goal{stallWithin(1), nothingTwice}},
-	{"nat", "a NAT forgets the link: another port", two, 15 * time.Second, rebind,
+	{"nat", "a NAT forgets the link: another port", two, 8 * time.Second, rebind,
 		[]goal{stallWithin(1), nothingTwice}},
-	{"flap", "12 migrations in 12 s: each second the uplink in use goes down", two, 25 * time.Second, flap,
+	{"flap", "12 migrations in 12 s: each second the uplink in use goes down", two, 18 * time.Second, flap,
 		[]goal{stallWithin(1), nothingTwice}},
 }
 
@@ -130,24 +132,26 @@ func away(d time.Duration) func(context.Context, *trial) error {
 }
 
 // returnToPreferred makes the link leave the preferred uplink, and waits until it
-// goes back by itself, which is the event.
+// goes back by itself. The event is a moment before that.
 func returnToPreferred(ctx context.Context, t *trial) error {
 	preferred := t.uplinks[0]
 	preferred.Cut()
-	if err := t.until(ctx, "the link left the uplink", func() bool { return t.leftFor(t.uplinks[1].name) }); err != nil {
+	if err := t.until(ctx, "the link left the uplink", func() bool { return path(t.atSource.status()) == t.uplinks[1].name }); err != nil {
 		return err
 	}
 	preferred.Restore()
 	if err := pause(ctx, settled); err != nil {
 		return err
 	}
-	t.event = time.Now()
-	return t.until(ctx, "the link went back", func() bool { return t.leftFor(preferred.name) })
-}
-
-// leftFor reports whether the link's last move was to an uplink.
-func (t *trial) leftFor(name string) bool {
-	return path(t.atSource.status()) == name
+	since := time.Now()
+	return t.until(ctx, "the link went back", func() bool {
+		for _, e := range t.atSource.happened(since) {
+			if strings.HasPrefix(e.Text, "migrated") {
+				t.event = e.Time.Add(-settled / 4)
+			}
+		}
+		return !t.event.IsZero()
+	})
 }
 
 func killTarget(ctx context.Context, t *trial) error {
@@ -162,6 +166,11 @@ func killTarget(ctx context.Context, t *trial) error {
 }
 
 func killSource(ctx context.Context, t *trial) error {
+	// Its numbers are as of the last second, and right only when they are new.
+	told := t.atSource.status().Time
+	if err := t.until(ctx, "the source told how far it is", func() bool { return t.atSource.status().Time.After(told) }); err != nil {
+		return err
+	}
 	t.event = time.Now()
 	t.run.kill()
 	var sent int64
@@ -174,12 +183,18 @@ func killSource(ctx context.Context, t *trial) error {
 	// Where the new run goes on is what its board says first.
 	return t.until(ctx, "the new run sends", func() bool {
 		s := t.atSource.status()
-		if !s.Started.After(t.event) || len(s.VMs) == 0 || s.VMs[0].State != progress.Sending {
+		if !s.Started.After(t.event) || !allSending(s) {
 			return false
 		}
 		t.lost = max(0, sent-durable(s))
 		return true
 	})
+}
+
+func allSending(s progress.Status) bool {
+	disks := disksOf(s)
+	waits := func(d progress.Disk) bool { return d.State != progress.Sending }
+	return len(disks) > 0 && !slices.ContainsFunc(disks, waits)
 }
 
 // flap takes the uplink in use down each second, and brings the other one up.

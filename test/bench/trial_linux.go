@@ -26,7 +26,7 @@ const (
 
 // settled is how long a transfer runs before anything happens to it: slow start is
 // over, and something is durable.
-const settled = 3 * time.Second
+const settled = 2 * time.Second
 
 // A trial is one run of a job that something happens to.
 type trial struct {
@@ -34,8 +34,10 @@ type trial struct {
 	dir            string
 	source, target *site
 	serving, run   *process
-	// atTarget and atSource watch the two appliances.
-	atTarget, atSource *meter
+	// atTarget and atSource are the boards of the two appliances, and received tells
+	// when content arrived.
+	atTarget, atSource *board
+	received           *meter
 
 	// event is when it happened, back when the line or the appliance was there
 	// again; zero where nothing was away.
@@ -75,14 +77,15 @@ func newTrial(ctx context.Context, wanrep string, s scenario) (t *trial, err err
 	if err := t.makeSites(ctx, wanrep, s); err != nil {
 		return t, err
 	}
+	t.received = newMeter(ctx)
 	if err := t.serve(ctx); err != nil {
 		return t, err
 	}
 	if err := t.pair(ctx); err != nil {
 		return t, err
 	}
-	t.atTarget = newMeter(ctx, t.target.socket())
-	t.atSource = newMeter(ctx, t.source.socket())
+	t.atTarget = watchBoard(ctx, t.target.socket())
+	t.atSource = watchBoard(ctx, t.source.socket())
 	return t, t.startRun(ctx)
 }
 
@@ -105,6 +108,7 @@ func (t *trial) makeSites(ctx context.Context, wanrep string, s scenario) error 
 		uplinks = append(uplinks, fmt.Sprintf("[[uplink]]\nname = %q\nbind = %q\n", u, u))
 	}
 	t.source, err = newSite(ctx, wanrep, t.world.source, t.dir, "source", "lyon", nil, strings.Join(uplinks, "")+
+		"[link]\nreturn_after = \"5s\"\n"+ // all else is the default
 		"[[job]]\nname = \"now\"\npeer = \"paris\"\nvms = [\"sql01\"]\n"+
 		"[[vm]]\nname = \"sql01\"\ndisks = ["+strings.Join(disks, ", ")+"]\n")
 	return err
@@ -129,6 +133,7 @@ func (t *trial) serve(ctx context.Context) error {
 	if t.serving, err = t.target.start(ctx, "serve", "--config", t.target.config); err != nil {
 		return err
 	}
+	t.received.follow(t.serving.cmd.Process.Pid)
 	select {
 	case <-t.serving.ready:
 		return nil
@@ -167,10 +172,13 @@ func (t *trial) close() error {
 			p.kill()
 		}
 	}
-	for _, m := range []*meter{t.atSource, t.atTarget} {
-		if m != nil {
-			m.close()
+	for _, b := range []*board{t.atSource, t.atTarget} {
+		if b != nil {
+			b.close()
 		}
+	}
+	if t.received != nil {
+		t.received.close()
 	}
 	var err error
 	if t.world != nil {
@@ -184,7 +192,7 @@ func (t *trial) until(ctx context.Context, what string, happened func() bool) er
 	limit := time.After(patience)
 	for !happened() {
 		select {
-		case <-time.After(meterEvery):
+		case <-time.After(askEvery):
 		case <-t.run.ended:
 			return fmt.Errorf("the run ended before %s\n%s%s", what, &t.run.stdout, t.run.said())
 		case <-limit:
@@ -215,7 +223,7 @@ func durable(s progress.Status) (sum int64) {
 }
 
 // watched is for how long after the event, or the return, gaps are looked at.
-const watched = 8 * time.Second
+const watched = 4 * time.Second
 
 // finish waits for the end of the run, compares the replica with the source, and
 // returns what was measured.
@@ -240,9 +248,9 @@ func (t *trial) finish(ctx context.Context) (measure, error) {
 	last := t.event
 	if !t.back.IsZero() {
 		last = t.back
-		m.revival = t.atTarget.firstAfter(t.back).Seconds()
+		m.revival = t.received.firstAfter(t.back).Seconds()
 	}
-	m.stall = t.atTarget.longestGap(t.event, last.Add(watched)).Seconds()
+	m.stall = t.received.longestGap(t.event, last.Add(watched)).Seconds()
 	return m, t.verify(ctx)
 }
 

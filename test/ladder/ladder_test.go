@@ -3,6 +3,7 @@ package ladder
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,9 @@ func TestParkAndComplete(t *testing.T) {
 		if durable["data"] == 0 {
 			t.Fatal("nothing was durable when the point was parked")
 		}
+		if !tells(report, "the line dropped: ") || !tells(report, "parked: ") {
+			t.Errorf("the report does not tell how the run went: %+v", report.Events)
+		}
 		attempts, data := s.attempts, dataOf(report)
 
 		time.Sleep(outage - parked + time.Minute)
@@ -110,6 +114,9 @@ func TestParkAndComplete(t *testing.T) {
 		}
 		if got := report.VMs[0].Point; got != point {
 			t.Errorf("the next run completed point %s, want the parked %s", got, point)
+		}
+		if !tells(report, "disk data continues at ") || tells(report, "parked: ") {
+			t.Errorf("the report does not tell how the run went, and only that: %+v", report.Events)
 		}
 		s.checkReplica()
 		for _, d := range report.VMs[0].Disks {
@@ -126,6 +133,11 @@ func TestParkAndComplete(t *testing.T) {
 		t.Logf("measured: parked after %.1f min and %d attempts; the next run sent %d bytes twice",
 			parked.Minutes(), attempts, data+dataOf(report))
 	})
+}
+
+// tells reports whether an event of a run begins with a text.
+func tells(r replicate.Report, text string) bool {
+	return slices.ContainsFunc(r.Events, func(e progress.Event) bool { return strings.HasPrefix(e.Text, text) })
 }
 
 // dataOf is how much content a run sent.
