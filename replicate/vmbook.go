@@ -84,6 +84,27 @@ func readVMBook(dir durable.FS) (doc vmBookDocument, err error) {
 	return doc, nil
 }
 
+// A KnownVM is a VM that a target remembers.
+type KnownVM struct {
+	Source, VM string
+	RPO        time.Duration // 0 is none
+	Since      time.Time     // it is known
+}
+
+// KnownVMs reads from a target's state directory which VMs it remembers, for whoever
+// asks while the target does not run. A target without memory has none.
+func KnownVMs(dir durable.FS) ([]KnownVM, error) {
+	doc, err := readVMBook(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var known []KnownVM
+	for _, v := range doc.VMs {
+		known = append(known, KnownVM{v.Source, v.VM, time.Duration(v.RPO * float64(time.Second)), v.Since})
+	}
+	return known, err
+}
+
 // heard notes what a source said of a VM, and returns what is known now.
 func (b *vmBook) heard(key vmKey, rpo time.Duration) vmEntry {
 	b.mu.Lock()

@@ -35,9 +35,17 @@ func TestVMBookIsRead(t *testing.T) {
 		t.Errorf("after a restart: %+v", got)
 	}
 
+	known, err := KnownVMs(dir)
+	if err != nil || len(known) == 0 || known[0].Source != "branch" {
+		t.Errorf("while the target does not run: %+v, %v", known, err)
+	}
+
 	// A book that is broken is begun anew.
 	if err := os.WriteFile(filepath.Join(path, vmBookFile), []byte(`{"schema":"wanrep.vms/9"}`), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := KnownVMs(dir); err == nil {
+		t.Error("a broken book is read")
 	}
 	b = openVMBook(dir, quiet)
 	b.heard(sql, time.Minute)

@@ -6,6 +6,7 @@ import (
 
 	"wanrep/configs"
 	"wanrep/diskio/durable"
+	"wanrep/replicate"
 	"wanrep/replicate/progress"
 	"wanrep/resume"
 	"wanrep/resume/vhdxstore"
@@ -40,9 +41,19 @@ func offlineStatus(cfg *configs.Config, now time.Time) progress.Status {
 		}
 		addOffline(&s.VMs[i], p)
 	}
+	known, err := knownOffline(cfg.StateDir)
+	if err != nil {
+		s.Events = append(s.Events, progress.Event{Time: now, Level: progress.Warning, Text: "read the state directory: " + err.Error()})
+	}
 	for i := range s.VMs {
-		if v := &s.VMs[i]; !v.Newest.IsZero() {
+		v := &s.VMs[i]
+		if !v.Newest.IsZero() {
 			v.Lag = now.Sub(v.Newest).Seconds()
+		}
+		for _, k := range known {
+			if k.Source == v.Source && k.VM == v.VM {
+				v.RPO, v.FirstSeen = k.RPO.Seconds(), k.Since
+			}
 		}
 	}
 	return s
@@ -64,6 +75,15 @@ func addOffline(v *progress.VM, p resume.Point) {
 				VirtualSize: d.VirtualSize, Offset: d.Durable, Durable: d.Durable, Left: -1, ETA: -1})
 		}
 	}
+}
+
+func knownOffline(path string) ([]replicate.KnownVM, error) {
+	dir, err := durable.OS(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return replicate.KnownVMs(dir)
 }
 
 func listOffline(path string) ([]resume.Point, error) {
