@@ -97,6 +97,7 @@ func TestFramesFit(t *testing.T) {
 	}
 	for name, status := range map[string]func(progress.Status) progress.Status{
 		"seeding": seeding, "lost": lost, "parked": parked, "many": many, "hostile": hostile, "absurd": absurd,
+		"target": target, "paused": paused,
 	} {
 		for _, l := range []look{unicodeLook, {ascii: true}} {
 			for _, size := range sizes {
@@ -107,6 +108,8 @@ func TestFramesFit(t *testing.T) {
 				for _, m.focus = range m.panes() {
 					checkFrame(t, render(m), w, h)
 				}
+				m.points.open = true
+				checkFrame(t, render(listing(m)), w, h)
 				m.helping = true
 				checkFrame(t, render(m), w, h)
 				if t.Failed() {
@@ -122,8 +125,16 @@ func absurd(st progress.Status) progress.Status {
 	nan, inf := math.NaN(), math.Inf(1)
 	l := &st.Links[0]
 	l.RTT, l.Loss, l.LongestStall, l.RepairOverhead, l.Attempt = nan, 7344530, inf, -1, -7
+	for i := range l.Uplinks {
+		l.Uplinks[i].RTT = []float64{nan, inf, -1}[i%3]
+	}
+	st.Pipeline = progress.Pipeline{Read: nan, Digest: inf, Compress: -1, Network: 7344530, Limit: progress.LimitThrottle}
+	st.MaxRate = math.MinInt64
+	st.Store = progress.Store{Path: "/srv", Free: math.MaxInt64, Total: -1, Points: -1}
+	st.History = progress.History{Begun: st.Time.AddDate(500, 0, 0), Step: -1, Samples: []progress.Sample{{Wire: nan, Data: inf}, {Wire: -inf}}}
 	for i := range st.VMs {
 		vm := &st.VMs[i]
+		vm.RPO, vm.Lag = []float64{nan, inf, -1, 1e300}[i%4], nan
 		vm.Since = st.Time.AddDate(500, 0, 0)
 		for j := range vm.Disks {
 			d := &vm.Disks[j]
@@ -176,7 +187,7 @@ func TestProgress(t *testing.T) {
 
 // FuzzRender draws whatever an appliance may send.
 func FuzzRender(f *testing.F) {
-	for _, status := range []func(progress.Status) progress.Status{seeding, lost, many, hostile} {
+	for _, status := range []func(progress.Status) progress.Status{seeding, lost, many, hostile, target, paused} {
 		st := status(branch(f))
 		st.Samples = st.Samples[:2] // small inputs are mutated faster
 		data, err := json.Marshal(st)

@@ -256,11 +256,17 @@ func hostile(st progress.Status) progress.Status {
 	st.Name = "n" + evil
 	l := &st.Links[0]
 	l.Peer, l.Path, l.Remote, l.Because = "p"+evil, evil, evil, evil
+	l.DialError, l.Class = evil, evil
+	for i := range l.Uplinks {
+		l.Uplinks[i].Name, l.Uplinks[i].State = evil, evil
+	}
+	st.Pipeline.Limit = evil
+	st.Store = progress.Store{Path: evil, Free: 1, Total: 2}
 	st.VMs[0].VM = "東京本社サーバー" + strings.Repeat("長", 60)
 	st.VMs[0].Disks[0].Disk = evil
 	st.VMs[0].Disks[1].Disk = "zalgo" + strings.Repeat("\u0301", 300)
 	st.VMs[0].Disks[2].Disk = "family \U0001F468\u200d\U0001F469\u200d\U0001F467 \u2764\ufe0f"
-	st.VMs[1].State = evil
+	st.VMs[1].State, st.VMs[2].Damage = evil, evil
 	st.VMs[3].VM, st.VMs[3].Because = evil, evil
 	for i := range st.Events {
 		st.Events[i].Text = evil + st.Events[i].Text
