@@ -19,6 +19,8 @@ var (
 	ErrUnknownJob = errors.New("no such job")
 	// ErrRunning means that the job, or a VM of it, is under way already.
 	ErrRunning = errors.New("already running")
+	// ErrNoLink means that a peer can't be asked: a run dials it already.
+	ErrNoLink = errors.New("the line is lost, and the run under way dials it")
 	// ErrPaused means that the operator holds the job.
 	ErrPaused = errors.New("paused")
 )

@@ -69,6 +69,10 @@ func (l *targetLink) serveDisk(stream Stream) {
 		err = l.receiveDisk(stream, m)
 	case *wire.Digests:
 		err = l.tellDigests(stream, m)
+	case *wire.StatusRequest:
+		if err = l.tellStatus(stream); err == nil {
+			stream.Close()
+		}
 	default:
 		if err == nil {
 			err = fmt.Errorf("it begins with %T", message)

@@ -52,6 +52,8 @@ type vmRun struct {
 // execute settles every VM of the run: committed, parked or failed.
 func (r *run) execute() {
 	defer r.release()
+	r.source.holds(r, nil)
+	defer r.source.ended(r)
 	r.openSnapshots()
 	for r.next() != nil {
 		link, err := r.attacher.Attach(r.ctx, r.grew.Swap(false))

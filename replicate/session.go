@@ -37,6 +37,8 @@ func (r *run) session(ctx context.Context, link Link) error {
 	if err := s.hello(ctx); err != nil {
 		return err
 	}
+	r.source.holds(r, link)
+	defer r.source.holds(r, nil)
 	for v := r.next(); v != nil; v = r.next() {
 		err := s.replicate(ctx, v)
 		var disk *DiskError

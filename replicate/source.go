@@ -21,6 +21,8 @@ type SourceConfig struct {
 	Open func(ctx context.Context, path string) (Snapshot, Geometry, error)
 	// Attach returns the way to a peer for one run.
 	Attach func(peer string) (Attacher, error)
+	// Dial returns a link to a peer after one attempt, for looking at it.
+	Dial func(ctx context.Context, peer string) (Link, error)
 	// State is what the source remembers.
 	State *State
 	Board *progress.Board
@@ -35,11 +37,14 @@ type Source struct {
 
 	mu   sync.Mutex
 	busy map[string]string // VM → the job that runs it
+	// runs are those under way, each with its link; nil while it has none.
+	runs    map[*run]Link
+	viewers map[string]*viewer // by peer
 }
 
 // NewSource checks that the jobs' VMs exist.
 func NewSource(cfg SourceConfig) (*Source, error) {
-	s := &Source{cfg: cfg, vms: map[string]VM{}, gate: newGate(), busy: map[string]string{}}
+	s := &Source{cfg: cfg, vms: map[string]VM{}, gate: newGate(), busy: map[string]string{}, runs: map[*run]Link{}, viewers: map[string]*viewer{}}
 	for _, v := range cfg.VMs {
 		s.vms[v.Name] = v
 	}
@@ -179,6 +184,19 @@ func (s *Source) runOnce(ctx context.Context, j Job, vms []string) (Report, erro
 		}
 	})
 	return report, err
+}
+
+// holds notes which link a run has.
+func (s *Source) holds(r *run, link Link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs[r] = link
+}
+
+func (s *Source) ended(r *run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.runs, r)
 }
 
 // take reserves the VMs for a job: two runs of one VM would take its point from

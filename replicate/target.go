@@ -33,9 +33,10 @@ type TargetConfig struct {
 // job that runs, so hundreds of branches fit.
 const maxLinks = 256
 
-// MaxStreams is how many streams a source opens on one link: the control stream,
-// and for each disk one with its content and one for the digests of its base.
-const MaxStreams = 1 + 2*wire.MaxDisks
+// MaxStreams is how many streams a source opens on one link: the control stream, for
+// each disk one with its content and one for the digests of its base, and a few on
+// which it asks for the status.
+const MaxStreams = 1 + 2*wire.MaxDisks + 4
 
 // A Target receives the points of its sources.
 type Target struct {

@@ -72,6 +72,10 @@ func (l *targetLink) converse(ctx context.Context, streams *sync.WaitGroup) erro
 	l.control = control
 	defer context.AfterFunc(ctx, control.Abort)()
 	hello, err := l.hello()
+	if errors.Is(err, errOnlyLooks) {
+		silence.Stop()
+		return l.converseAboutStatus(ctx)
+	}
 	var no *RefusedError
 	if errors.As(err, &no) {
 		return l.turnAway(ctx, no)
@@ -134,6 +138,9 @@ func (l *targetLink) hello() (*wire.Hello, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if _, looks := message.(*wire.StatusRequest); looks {
+		return nil, errOnlyLooks
 	}
 	hello, ok := message.(*wire.Hello)
 	if !ok {

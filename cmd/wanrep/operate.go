@@ -10,6 +10,12 @@ import (
 // Board is where the source writes what it does.
 func (s *sourceAppliance) Board() *progress.Board { return s.board }
 
+// PeerStatus asks a target how this source's VMs are there.
+func (s *sourceAppliance) PeerStatus(ctx context.Context, peer string) (progress.Status, error) {
+	status, err := s.engine.PeerStatus(ctx, peer)
+	return status, s.explain(err)
+}
+
 // Events are what happens at the source.
 func (s *sourceAppliance) Events() *progress.Feed[progress.Event] { return s.board.Events() }
 
@@ -32,6 +38,11 @@ func (s *sourceAppliance) Limit(_ context.Context, bytesPerSecond int64) error {
 
 // Board is where the target writes what it does.
 func (t *targetAppliance) Board() *progress.Board { return t.board }
+
+// PeerStatus tells that a target dials nobody.
+func (t *targetAppliance) PeerStatus(context.Context, string) (progress.Status, error) {
+	return progress.Status{}, &control.Error{Code: control.WrongRole, Text: "a target does not ask its sources", Tip: "its own status tells what it knows of them"}
+}
 
 // Events are what happens at the target.
 func (t *targetAppliance) Events() *progress.Feed[progress.Event] { return t.board.Events() }

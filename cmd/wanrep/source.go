@@ -75,7 +75,7 @@ func openSource(cfg *configs.Config, log *slog.Logger, sockets func(quicx.Uplink
 	s.engine, err = replicate.NewSource(replicate.SourceConfig{
 		Name: cfg.Name, Software: softwareVersion(),
 		VMs: vmsOf(cfg), Jobs: jobs,
-		Open: openDisk, Attach: s.attach, State: s.state,
+		Open: openDisk, Attach: s.attach, Dial: s.dial, State: s.state,
 		Board: s.board, Log: log,
 	})
 	if err != nil {
@@ -197,6 +197,19 @@ func (s *sourceAppliance) attach(peer string) (replicate.Attacher, error) {
 	return a, nil
 }
 
+// dial makes one attempt to reach a peer as the config file names it now.
+func (s *sourceAppliance) dial(ctx context.Context, peer string) (replicate.Link, error) {
+	p, err := s.peers.find(peer)
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.endpoint.Dial(ctx, quicx.Peer{Name: p.Name, Addresses: p.Addresses, Pin: p.Pin})
+	if err != nil {
+		return nil, err
+	}
+	return quicLink{l}, nil
+}
+
 // Serve runs the jobs as they are scheduled.
 func (s *sourceAppliance) Serve(ctx context.Context) error {
 	var board sync.WaitGroup
@@ -256,6 +269,10 @@ func (s *sourceAppliance) explain(err error) error {
 		e.Code, e.Tip = control.NotFound, "the jobs of this source are: "+s.jobNames()
 	case errors.Is(err, replicate.ErrRunning):
 		e.Code, e.Tip = control.Busy, "wanrep top shows it"
+	case errors.Is(err, replicate.ErrNoLink):
+		e.Code, e.Tip = codeUnreachable, "wanrep status tells of the line"
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Code, e.Tip = codeUnreachable, "the peer is reached but does not answer in time; try again, and look at its log"
 	case errors.Is(err, replicate.ErrPaused):
 		e.Code, e.Tip = control.Busy, "wanrep resume lets it go on"
 	case refused:

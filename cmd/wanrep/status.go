@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"wanrep/diskio"
+	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
 	"wanrep/tui"
 )
@@ -25,6 +27,7 @@ func newStatusCommand() *cobra.Command {
 	var at addressed
 	var asJSON, check bool
 	var limits ageLimits
+	var peer string
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Print how an appliance and its replicas are",
@@ -32,11 +35,15 @@ func newStatusCommand() *cobra.Command {
 the disks under way, the jobs. When the appliance does not run, print what its
 files tell and exit with 11.
 
+With --peer print what that target tells of this source's VMs, which it is asked
+over the link.
+
 With --check print one line for a monitoring system instead, and exit with its
 codes: 0 ok, 1 warning, 2 critical, 3 unknown. A VM whose newest point is older
 than its RPO is a warning, twice that is critical.`,
 		Example: `  wanrep status
   wanrep status --json
+  wanrep status --peer dr-paris
   wanrep status --check --critical-age 26h`,
 		Args:        cobra.NoArgs,
 		Annotations: withSchema(progress.Schema),
@@ -48,9 +55,9 @@ than its RPO is a warning, twice that is critical.`,
 			if err != nil {
 				return err
 			}
-			status, down := client.Status(cmd.Context())
+			status, down := statusOf(cmd.Context(), client, peer)
 			if down != nil {
-				if cfg == nil {
+				if cfg == nil || peer != "" {
 					return answered(down)
 				}
 				status = offlineStatus(cfg, time.Now().UTC())
@@ -72,8 +79,18 @@ than its RPO is a warning, twice that is critical.`,
 	cmd.Flags().BoolVar(&check, "check", false, "print one line for a monitoring system and exit with 0, 1, 2 or 3")
 	cmd.Flags().DurationVar(&limits.warning, "warning-age", 0, "with --check: newest points older than this are a warning")
 	cmd.Flags().DurationVar(&limits.critical, "critical-age", 0, "with --check: newest points older than this are critical")
+	cmd.Flags().StringVar(&peer, "peer", "", "ask this `target` over the link, and not this appliance")
 	cmd.MarkFlagsMutuallyExclusive("json", "check")
+	cmd.MarkFlagsMutuallyExclusive("peer", "check")
 	return cmd
+}
+
+// statusOf asks the appliance, or lets it ask a peer.
+func statusOf(ctx context.Context, client *control.Client, peer string) (progress.Status, error) {
+	if peer != "" {
+		return client.PeerStatus(ctx, peer)
+	}
+	return client.Status(ctx)
 }
 
 // withLists writes empty lists where there is nothing, so that a script can walk

@@ -14,13 +14,16 @@ import (
 
 func newTopCommand() *cobra.Command {
 	var at addressed
+	var peer string
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Watch a running appliance in a terminal UI",
 		Long: `Watch a running appliance: VMs and disks, the link, throughput, events. Quitting
 ends nothing; the one thing that it can do is to hold a source's jobs and let them
-go on. Without a terminal it prints what "wanrep status" prints.`,
+go on. With --peer show what that target tells of this source's VMs. Without a
+terminal it prints what "wanrep status" prints.`,
 		Example: `  wanrep top
+  wanrep top --peer dr-paris
   wanrep top --socket /run/wanrep/wanrep.sock`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,11 +33,15 @@ go on. Without a terminal it prints what "wanrep status" prints.`,
 			}
 			// The UI keeps asking an appliance that went away; one that was never
 			// there is more likely a wrong socket.
-			status, err := client.Status(cmd.Context())
+			status, err := statusOf(cmd.Context(), client, peer)
 			if err != nil {
 				return answered(err)
 			}
-			err = tui.Run(cmd.Context(), tui.Config{Source: client, Points: client.Points, Actions: topActions(client)})
+			config := tui.Config{Source: client, Points: client.Points, Actions: topActions(client)}
+			if peer != "" {
+				config = tui.Config{Source: peerOf{client, peer}}
+			}
+			err = tui.Run(cmd.Context(), config)
 			if errors.Is(err, tui.ErrNoTerminal) {
 				return printStatus(cmd, status)
 			}
@@ -42,7 +49,19 @@ go on. Without a terminal it prints what "wanrep status" prints.`,
 		},
 	}
 	at.addSocket(cmd)
+	cmd.Flags().StringVar(&peer, "peer", "", "show this `target`, asked over the link, and not this appliance")
 	return cmd
+}
+
+// A peerOf is a target as the source on a socket sees it.
+type peerOf struct {
+	client *control.Client
+	name   string
+}
+
+// Status lets the source ask its target.
+func (p peerOf) Status(ctx context.Context) (progress.Status, error) {
+	return p.client.PeerStatus(ctx, p.name)
 }
 
 // topActions are what an operator may do to a running source in the UI.

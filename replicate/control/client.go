@@ -34,6 +34,13 @@ func (c *Client) Status(ctx context.Context) (progress.Status, error) {
 	return s, err
 }
 
+// PeerStatus returns what a target tells of the VMs of the source on the socket.
+func (c *Client) PeerStatus(ctx context.Context, peer string) (progress.Status, error) {
+	var s progress.Status
+	err := c.ask(ctx, http.MethodGet, "/v1/peers/"+url.PathEscape(peer)+"/status", nil, &s)
+	return s, err
+}
+
 // Points returns the document of the points of the appliance's store.
 func (c *Client) Points(ctx context.Context) (json.RawMessage, error) {
 	var doc json.RawMessage

@@ -14,6 +14,7 @@
 //	GET    /v1/points        the points document
 //	GET    /v1/events        {"event":…} for each of the last events, then {"end":true}; with
 //	                         ?follow=true those that come instead of the end
+//	GET    /v1/peers/{name}/status   how this source's VMs are at that target
 //	GET    /v1/logs          the same with {"log":…} for the lines of the log
 //	POST   /v1/runs          {"job":"…"}; a line a second {"status":…}, then {"report":…,"error":…}
 //	DELETE /v1/runs/{job}    interrupt that run
@@ -57,6 +58,8 @@ type Appliance interface {
 	Run(ctx context.Context, job string) (report json.RawMessage, err error)
 	// Points returns the document of all points of the store.
 	Points(ctx context.Context) (json.RawMessage, error)
+	// PeerStatus asks a target how this source's VMs are there.
+	PeerStatus(ctx context.Context, peer string) (progress.Status, error)
 	// Events are what happens.
 	Events() *progress.Feed[progress.Event]
 	Operation

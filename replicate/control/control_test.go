@@ -93,6 +93,13 @@ func (f *fake) Remove(_ context.Context, name string) error {
 	return &Error{Code: NotFound, Text: "not paired with " + name}
 }
 
+func (f *fake) PeerStatus(_ context.Context, peer string) (progress.Status, error) {
+	if peer != "dr/paris" {
+		return progress.Status{}, &Error{Code: NotFound, Text: "not paired with " + peer}
+	}
+	return progress.Status{Role: "target", Name: peer}, nil
+}
+
 func (f *fake) Events() *progress.Feed[progress.Event] { return f.events }
 func (f *fake) Logs() *progress.Feed[LogLine]          { return f.logs }
 

@@ -36,6 +36,9 @@ func TestOperation(t *testing.T) {
 	if err := c.Pause(ctx, "nope", ""); code(err) != NotFound {
 		t.Errorf("an unknown job: %v", err)
 	}
+	if s, err := c.PeerStatus(ctx, "dr/paris"); err != nil || s.Name != "dr/paris" {
+		t.Errorf("the peer's status: %+v, %v", s, err)
+	}
 	if err := c.Limit(ctx, -1); code(err) != BadRequest {
 		t.Errorf("a negative rate: %v", err)
 	}
@@ -131,11 +134,12 @@ func TestReadOnlySocketOnlyTells(t *testing.T) {
 	}
 
 	_, peers := c.Peers(ctx)
+	_, peer := c.PeerStatus(ctx, "dr/paris")
 	_, run := c.Run(ctx, "nightly", func(progress.Status) {})
 	_, offer := c.Offer(ctx)
 	for name, err := range map[string]error{
 		"pause": c.Pause(ctx, "", ""), "resume": c.Resume(ctx, ""), "limit": c.Limit(ctx, 1), "log level": c.SetLogLevel(ctx, slog.LevelDebug),
-		"log": c.Logs(ctx, false, func(LogLine) {}), "peers": peers, "forget": c.Remove(ctx, "branch a/b"), "run": run, "offer": offer,
+		"log": c.Logs(ctx, false, func(LogLine) {}), "peers": peers, "peer": peer, "forget": c.Remove(ctx, "branch a/b"), "run": run, "offer": offer,
 		"interrupt": c.ask(ctx, http.MethodDelete, "/v1/runs/nightly", nil, nil),
 		"write":     c.ask(ctx, http.MethodPost, "/v1/status", json.RawMessage(`{}`), nil),
 	} {

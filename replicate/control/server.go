@@ -68,6 +68,7 @@ func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	addReadable(mux, s.h)
 	mux.HandleFunc("GET /v1/logs", s.logs)
+	mux.HandleFunc("GET /v1/peers/{name}/status", plain(s.peerStatus))
 	mux.HandleFunc("POST /v1/pause", plain(s.pause))
 	mux.HandleFunc("POST /v1/resume", plain(s.resume))
 	mux.HandleFunc("PUT /v1/limit", plain(s.limit))
@@ -116,6 +117,10 @@ func plain(answer func(*http.Request) (any, error)) http.HandlerFunc {
 		}
 		json.NewEncoder(w).Encode(v)
 	}
+}
+
+func (s *server) peerStatus(r *http.Request) (any, error) {
+	return s.h.PeerStatus(r.Context(), r.PathValue("name"))
 }
 
 func (s *server) peers(r *http.Request) (any, error) {

@@ -21,6 +21,10 @@ func check(message any) error {
 				return err
 			}
 		}
+	case *StatusReply:
+		if len(m.JSON) > MaxStatusBytes {
+			return badf(what, "%d bytes, more than the limit of %d", len(m.JSON), MaxStatusBytes)
+		}
 	case *Clock:
 		if m.Time < 0 || m.Time > MaxTime {
 			return badf(what, "a time of %d", m.Time)

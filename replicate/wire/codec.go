@@ -29,6 +29,9 @@ const (
 	typeDigests    = 11
 	typeDigestList = 12
 	typeClock      = 13
+
+	typeStatusRequest = 14
+	typeStatusReply   = 15
 )
 
 // A message is length (4 bytes, of what follows), type (4 bytes) and body (CBOR).
@@ -136,6 +139,10 @@ func typeOf(message any) (uint32, bool) {
 		return typeDigestList, true
 	case *Clock:
 		return typeClock, true
+	case *StatusRequest:
+		return typeStatusRequest, true
+	case *StatusReply:
+		return typeStatusReply, true
 	}
 	return 0, false
 }
@@ -168,6 +175,10 @@ func blank(kind uint32) any {
 		return &DigestList{}
 	case typeClock:
 		return &Clock{}
+	case typeStatusRequest:
+		return &StatusRequest{}
+	case typeStatusReply:
+		return &StatusReply{}
 	}
 	return &Unknown{Type: uint64(kind)}
 }

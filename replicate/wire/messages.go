@@ -20,7 +20,9 @@ import (
 //	Commit                  →
 //	                        ←     Committed
 //
-// Before Hello, or in place of it, the source may ask for the target's Clock.
+// Before Hello, or in place of it, the source may ask for the target's Clock. In
+// place of it, or on a stream of its own, it may send StatusRequest, which is answered
+// with StatusReply after the handshake.
 //
 // In place of any answer the target may say Refused. Hello changes nothing at the
 // target, because an attacker can play a recorded one again.
@@ -39,6 +41,19 @@ const (
 	// often before it learns that a target has let one of them in looks like a copy.
 	MaxBefore = 64
 )
+
+// MaxStatusBytes is the most that a StatusReply holds.
+const MaxStatusBytes = 512 << 10
+
+// StatusRequest asks a target how the source's VMs are there.
+type StatusRequest struct{}
+
+// StatusReply answers it.
+type StatusReply struct {
+	// JSON is a progress.Status, so that either end may know more of it than the
+	// other.
+	JSON []byte `cbor:"0,keyasint"`
+}
 
 // MaxTime is the last millisecond of the year 9999.
 const MaxTime = 253402300799999

@@ -32,6 +32,8 @@ func messages() []any {
 		&Digests{Generation: 2, Disk: 1, Offset: 65536},
 		&DigestList{Records: make([]byte, 2*DigestRecordBytes), Last: true},
 		&Clock{Time: 1700000000000},
+		&StatusRequest{},
+		&StatusReply{JSON: []byte(`{"schema":"wanrep.status/1"}`)},
 	}
 }
 
@@ -80,6 +82,7 @@ func TestBadMessages(t *testing.T) {
 		{"long identity", with(func(d *Disk) { d.Identity = strings.Repeat("x", MaxIdentity+1) }), "identity"},
 		{"many VMs", &Hello{VMs: make([]string, MaxVMs+1)}, "257 VMs"},
 		{"many processes", &Hello{Before: make([][16]byte, MaxBefore+1)}, "65 earlier processes"},
+		{"a status that is too large", &StatusReply{JSON: make([]byte, MaxStatusBytes+1)}, "more than the limit of 524288"},
 		{"no time", &Clock{Time: MaxTime + 1}, "a time of 253402300800000"},
 		{"long store", &Welcome{Store: strings.Repeat("s", MaxName+1)}, "a store's name of 257 bytes"},
 		{"long point", &Welcome{Positions: []Position{{Last: strings.Repeat("s", MaxName+1)}}}, "a point's name of 257 bytes"},

@@ -44,6 +44,7 @@ type sim struct {
 	disks      map[string]*memoryDisk
 	endpoint   *quicx.Endpoint
 	attempts   int
+	dials      int // of links that only look
 	ports      int // how many the sources have opened
 
 	// sourceFS is the source's state directory.
@@ -239,12 +240,19 @@ func (s *sim) newSource(dir *crashfs.FS) (*replicate.Source, *quicx.Endpoint, *p
 			return snapshot{d, d.version}, replicate.Geometry{ID: diskID(path), LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
 		},
 		Attach: func(string) (replicate.Attacher, error) {
-			peer := quicx.Peer{Name: "dr", Addresses: []string{targetAddr.String()}, Pin: s.targetID.Pin()}
-			return attacher{endpoint.Redialer(peer, quicx.Redial{}, func(a quicx.Attempt) {
+			return attacher{endpoint.Redialer(s.peer(), quicx.Redial{}, func(a quicx.Attempt) {
 				if a.Err == nil {
 					s.attempts++
 				}
 			})}, nil
+		},
+		Dial: func(ctx context.Context, _ string) (replicate.Link, error) {
+			s.dials++
+			l, err := endpoint.Dial(ctx, s.peer())
+			if err != nil {
+				return nil, err
+			}
+			return link{l}, nil
 		},
 		State: state,
 	})
@@ -252,6 +260,11 @@ func (s *sim) newSource(dir *crashfs.FS) (*replicate.Source, *quicx.Endpoint, *p
 		s.t.Fatal(err)
 	}
 	return source, endpoint, board
+}
+
+// peer is the target, as the source knows it.
+func (s *sim) peer() quicx.Peer {
+	return quicx.Peer{Name: "dr", Addresses: []string{targetAddr.String()}, Pin: s.targetID.Pin()}
 }
 
 // close ends both appliances; a goroutine that stays fails the bubble.

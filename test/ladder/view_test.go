@@ -1,0 +1,68 @@
+package ladder
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"wanrep/replicate/progress"
+)
+
+// TestSourceAsksItsTarget asks before a run, over a link of its own, in the middle of
+// one, over the run's, and while the line is cut.
+func TestSourceAsksItsTarget(t *testing.T) {
+	bubble(t, map[string]*memoryDisk{"data": newDisk(800, 1)}, func(t *testing.T, s *sim) {
+		defer time.Sleep(time.Minute) // the link of its own is closed
+		for range 3 {
+			view, err := s.source.PeerStatus(t.Context(), "dr")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if view.Role != "target" || view.Name != "dr" || len(view.VMs) != 0 {
+				t.Errorf("before the first run: %+v", view)
+			}
+			time.Sleep(time.Second)
+		}
+		if s.dials != 1 {
+			t.Errorf("%d links for three questions, want one", s.dials)
+		}
+		time.Sleep(time.Minute)
+
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.source.Run(t.Context(), "nightly")
+			done <- err
+		}()
+		disk := s.disks["data"]
+		for disk.wasRead() < disk.Size()/4 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		view, err := s.source.PeerStatus(t.Context(), "dr")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(view.VMs) != 1 || view.VMs[0].VM != "sql01" || view.VMs[0].State != progress.Receiving {
+			t.Errorf("in the run: %+v", view.VMs)
+		}
+		if s.dials != 1 {
+			t.Errorf("%d links of its own, want none for the question in the run", s.dials)
+		}
+
+		s.router.cut()
+		for s.sources.Status().VMs[0].State != progress.Stalled {
+			time.Sleep(time.Second)
+		}
+		if _, err := s.source.PeerStatus(t.Context(), "dr"); err == nil || !strings.Contains(err.Error(), "the line is lost") {
+			t.Errorf("while the line is cut: %v", err)
+		}
+		s.router.heal()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		view, err = s.source.PeerStatus(t.Context(), "dr")
+		if err != nil || view.VMs[0].Points != 1 {
+			t.Errorf("after the run: %+v, %v", view.VMs, err)
+		}
+		s.checkReplica()
+	})
+}
