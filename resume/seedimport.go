@@ -156,6 +156,9 @@ func (w *seedWriter) advance() error {
 // take writes the blocks of p that differ, and zeros where the base has content before
 // them.
 func (w *seedWriter) take(ctx context.Context, off int64, p []byte) error {
+	if w.done && !w.disk.Based() {
+		return w.write(off, p)
+	}
 	for at := 0; at < len(p); at += diskio.BlockBytes {
 		block := p[at:min(at+diskio.BlockBytes, len(p))]
 		index := (off + int64(at)) / diskio.BlockBytes
@@ -172,7 +175,7 @@ func (w *seedWriter) take(ctx context.Context, off int64, p []byte) error {
 		if digest.Block(block) == below {
 			continue
 		}
-		if err := w.write(index, block); err != nil {
+		if err := w.write(index*diskio.BlockBytes, block); err != nil {
 			return err
 		}
 	}
@@ -186,7 +189,7 @@ func (w *seedWriter) clearTo(ctx context.Context, end int64) error {
 			return context.Cause(ctx)
 		}
 		length := min(diskio.BlockBytes, w.disk.Spec().Size-w.block*diskio.BlockBytes)
-		if err := w.write(w.block, zeroBlock[:length]); err != nil {
+		if err := w.write(w.block*diskio.BlockBytes, zeroBlock[:length]); err != nil {
 			return err
 		}
 		if err := w.advance(); err != nil {
@@ -196,8 +199,8 @@ func (w *seedWriter) clearTo(ctx context.Context, end int64) error {
 	return nil
 }
 
-func (w *seedWriter) write(index int64, block []byte) error {
-	if err := w.disk.Write(index*diskio.BlockBytes, block); err != nil {
+func (w *seedWriter) write(off int64, p []byte) error {
+	if err := w.disk.Write(off, p); err != nil {
 		return err
 	}
 	if w.disk.Unsynced() < seedSyncBytes {
