@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -219,29 +220,25 @@ func (v *verification) verify(cmd *cobra.Command, points []resume.Point) error {
 	if err != nil {
 		return err
 	}
-	options := resume.VerifyOptions{Sample: float64(v.flags.sample), Seed: v.flags.seed, MaxRate: int64(v.flags.rate)}
 	bad := 0
 	for i, p := range points {
-		done := verifiedPoint{Source: p.Source, VM: p.VM, Point: p.Point, Problems: []verifyProblem{}}
-		report := func(w resume.VerifyProblem) {
-			done.Problems = append(done.Problems, verifyProblem{w.Disk, w.Extent.Start, w.Extent.Length, w.What})
-		}
+		problems := []verifyProblem{}
 		for _, w := range chains[pointKey{p.Source, p.VM, p.Point}] {
-			report(w)
+			problems = append(problems, verifyProblem{What: w.What})
 		}
 		if v.flags.reads(i, len(points)) {
-			err := resume.VerifySome(cmd.Context(), v.store, p, options, report)
-			switch {
-			case cmd.Context().Err() != nil:
-				return cmd.Context().Err()
-			case err != nil:
-				done.Problems = append(done.Problems, verifyProblem{What: err.Error()})
+			found, err := v.read(cmd.Context(), p)
+			if errors.Is(err, resume.ErrNoPoint) {
+				continue // pruned meanwhile
 			}
-		} else if len(done.Problems) == 0 {
+			if err != nil {
+				return err
+			}
+			problems = append(problems, found...)
+		} else if len(problems) == 0 {
 			continue
 		}
-		done.OK = len(done.Problems) == 0
-		done.SignedBy = v.trust.signer(v.store, p)
+		done := verifiedPoint{Source: p.Source, VM: p.VM, Point: p.Point, OK: len(problems) == 0, SignedBy: v.trust.signer(v.store, p), Problems: problems}
 		v.doc.Points = append(v.doc.Points, done)
 		if !done.OK {
 			bad++
@@ -255,6 +252,30 @@ func (v *verification) verify(cmd *cobra.Command, points []resume.Point) error {
 		return fmt.Errorf("%d of %d restore points differ from what was committed", bad, len(v.doc.Points))
 	}
 	return nil
+}
+
+// readAttempts is how often a point is read at most because of prunes beside.
+const readAttempts = 3
+
+// read reads a point again and returns what is wrong with it.
+func (v *verification) read(ctx context.Context, p resume.Point) ([]verifyProblem, error) {
+	options := resume.VerifyOptions{Sample: float64(v.flags.sample), Seed: v.flags.seed, MaxRate: int64(v.flags.rate)}
+	for attempt := 1; ; attempt++ {
+		var problems []verifyProblem
+		err := resume.VerifySome(ctx, v.store, p, options, func(w resume.VerifyProblem) {
+			problems = append(problems, verifyProblem{w.Disk, w.Extent.Start, w.Extent.Length, w.What})
+		})
+		switch {
+		case err == nil:
+			return problems, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, resume.ErrNoPoint):
+			return nil, err
+		case !errors.Is(err, resume.ErrPruned) || attempt == readAttempts:
+			return append(problems, verifyProblem{What: err.Error()}), nil
+		}
+	}
 }
 
 func printVerified(out io.Writer, v verifiedPoint) error {
