@@ -168,10 +168,11 @@ func (l *Link) end() {
 	e := l.endpoint
 	var reset *quic.StatelessResetError
 	var idle *quic.IdleTimeoutError
-	if errors.Is(err, errEarlyRejected) || errors.As(err, &reset) {
+	var alert *quic.TransportError
+	if errors.Is(err, errEarlyRejected) || errors.As(err, &reset) || errors.As(err, &alert) && alert.ErrorCode.IsCryptoError() {
 		// A restarted target has new ticket keys: its old ticket would cost a
-		// rejected 0-RTT attempt. That a file could not be removed only means
-		// that it does.
+		// rejected 0-RTT attempt. And a TLS alert must not be the ticket's fault
+		// a second time. That a file could not be removed only means that it is.
 		_ = e.tickets.drop(l.pin)
 	}
 	if !l.isConfirmed() || errors.As(err, &idle) {

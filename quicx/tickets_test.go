@@ -82,6 +82,61 @@ func TestTicketOutlivesFailedDials(t *testing.T) {
 	})
 }
 
+// Whoever removes a pairing at the source has no ticket and no link left of it.
+func TestForgetDropsTheTicket(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		src := testIdentity(t, "branch-lyon")
+		echo(w.target(src))
+		cfg := w.sourceConfig(src, 1)
+		cfg.TicketDir = t.TempDir()
+		e := w.endpoint(cfg)
+		attachOnce(t, e, w.peer())
+		link, err := e.Dial(t.Context(), w.peer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := link.Confirmed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if err := e.Forget(w.peer()); err != nil {
+			t.Fatal(err)
+		}
+		if files, err := os.ReadDir(cfg.TicketDir); len(files) != 0 {
+			t.Errorf("%d tickets are left, %v", len(files), err)
+		}
+		if classOf(link.Err()) != Local {
+			t.Errorf("the link: %v", link.Err())
+		}
+	})
+}
+
+// A ticket whose use is answered by a TLS alert is not used again.
+func TestAlertDropsTheTicket(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		src := testIdentity(t, "branch-lyon")
+		l := w.target(src)
+		echo(l)
+		cfg := w.sourceConfig(src, 1)
+		cfg.TicketDir = t.TempDir()
+		e := w.endpoint(cfg)
+		attachOnce(t, e, w.peer())
+		l.mu.Lock()
+		delete(l.peers, src.pin) // without new ticket keys: the session could be resumed
+		l.mu.Unlock()
+		link, err := e.Dial(t.Context(), w.peer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := link.Confirmed(t.Context()); classOf(err) != Auth {
+			t.Errorf("got %v, want class auth", err)
+		}
+		if e.tickets.has(w.identity.pin) {
+			t.Error("the ticket was kept")
+		}
+	})
+}
+
 // A restarted target has new ticket keys: the session is not resumed, and the link
 // that sent early is given up for a new one.
 func TestTargetRestartCostsOneRoundTrip(t *testing.T) {
