@@ -3,6 +3,7 @@ package quicx
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -60,6 +61,38 @@ func TestDialRacesAllWays(t *testing.T) {
 					t.Error(err)
 				}
 			})
+		})
+	}
+}
+
+// A peer may be reached over IPv6, over IPv4, or over either.
+func TestDialOverBothFamilies(t *testing.T) {
+	const six, four = "[2001:db8:1::1]:7443", "203.0.113.1:7443"
+	for _, test := range []struct {
+		at        string // where the target listens
+		addresses []string
+		path      string
+	}{
+		{six, []string{six}, "six"},
+		{six, []string{six, four}, "six"},
+		{six, []string{four, six}, "six"},
+		{four, []string{six, four}, "four"},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.targetAddr = net.UDPAddrFromAddrPort(netip.MustParseAddrPort(test.at))
+			src := testIdentity(t, "branch-lyon")
+			w.target(src)
+			cfg := w.sourceConfig(src, 1)
+			cfg.Uplinks = []Uplink{{Name: "four", Bind: uplinkIP(0)}, {Name: "six", Bind: "2001:db8:2::10"}}
+			p := w.peer()
+			p.Addresses = test.addresses
+			link, err := w.endpoint(cfg).Dial(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := link.Stats(); s.Path != test.path || s.Remote != test.at {
+				t.Errorf("%v: over %s to %s, want %s to %s", test.addresses, s.Path, s.Remote, test.path, test.at)
+			}
 		})
 	}
 }
