@@ -24,7 +24,11 @@ func (m model) drawLinks(c *canvas, r rect) {
 	case len(links) > 1:
 		title = fmt.Sprintf("links %d, worst first", len(links))
 	}
-	in := c.box(r, title, nil, m.focus == paneLink)
+	var note []span
+	if m.width < graphWidth && !m.zoomed {
+		note = limitedBy(m.status) // which stands below the graph where there is one
+	}
+	in := c.box(r, title, note, m.focus == paneLink)
 	if len(links) == 0 {
 		for i, l := range wrap("No peer yet. Pair one: wanrep pair offer at the target, wanrep pair join at the source.", in.w-2) {
 			if i < in.h {

@@ -175,7 +175,7 @@ func (m model) drawSummary(c *canvas, r rect) {
 	left := r.w - width(tail) - 1
 	worst := worstOff(st.VMs, now)
 	first := []span{{lagOfRPO(worst, now), lagInk(worst, now)}, {" " + vmName(st, worst), of(faint)}}
-	if !worst.Newest.IsZero() {
+	if !worst.Newest.IsZero() && r.w >= roomyTitle {
 		first = slices.Concat([]span{{"worst lag ", of(faint)}}, first)
 	}
 	if all := m.theme.protection(st.VMs, now); len(all) > 0 {

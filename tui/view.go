@@ -18,6 +18,9 @@ const (
 	wideHeight = 30
 )
 
+// graphWidth is from which width on the graph stands beside the link.
+const graphWidth = 70
+
 // leastEvents is the height that is kept for the events beside other panes.
 const leastEvents = 5
 
@@ -117,9 +120,9 @@ func (m model) drawNarrow(c *canvas, r rect) {
 	vms := r.h - middle - lastHeight
 	m.drawVMs(c, rect{r.x, r.y, r.w, vms})
 	switch {
-	case r.w < 70 && m.focus == paneGraph:
+	case r.w < graphWidth && m.focus == paneGraph:
 		m.drawGraph(c, rect{r.x, r.y + vms, r.w, middle})
-	case r.w < 70:
+	case r.w < graphWidth:
 		m.drawLinks(c, rect{r.x, r.y + vms, r.w, middle})
 	default:
 		link := r.w * 45 / 100
