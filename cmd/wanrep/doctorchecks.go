@@ -222,12 +222,21 @@ func (d *doctor) listens() {
 	switch {
 	case err == nil:
 		pc.Close()
-		d.tell(odd("listen", "start the appliance with wanrep serve; a firewall here must let UDP in", "nobody listens on UDP %s", address))
+		d.tell(odd("listen", "start it with wanrep serve; a firewall here must let UDP in: "+letIn(address), "nobody listens on UDP %s", address))
 	case isAddrInUse(err):
 		d.tell(good("listen", "UDP %s is taken, which the running appliance does", address))
 	default:
 		d.tell(bad("listen", "set [listen] address", err))
 	}
+}
+
+// letIn is the command that opens a firewall for a listening address.
+func letIn(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		port = "7443"
+	}
+	return fmt.Sprintf(openPort, port)
 }
 
 // sources tells who may attach to a target.

@@ -239,7 +239,7 @@ func linkHint(err error, p configs.Peer, addresses []netip.AddrPort, fits bool) 
 	case !ok:
 		return ""
 	case e.Class == quicx.Auth:
-		return e.Hint() + fmt.Sprintf("; there: wanrep pair offer; here: wanrep pair remove %s, wanrep pair join %s", quoted(p.Name), strings.Join(p.Addresses, " "))
+		return e.Hint() + fmt.Sprintf("; there: wanrep pair offer; here: wanrep pair remove %s, wanrep pair join %s", quoted(p.Name), p.Addresses[0])
 	case !e.Dropped() || !fits:
 		return e.Hint()
 	}
@@ -256,7 +256,8 @@ func linkHint(err error, p configs.Peer, addresses []netip.AddrPort, fits bool) 
 				quicBytes, leastMTU(a.Addr()))
 		}
 	}
-	return fmt.Sprintf("is wanrep serve running at the target? If so, a firewall on the way drops UDP: ask for UDP to %s, out and back", strings.Join(p.Addresses, ", "))
+	return fmt.Sprintf("is wanrep serve running at the target? If so, a firewall on the way drops UDP: ask for UDP to %s, out and back; at the target: %s",
+		strings.Join(p.Addresses, ", "), letIn(p.Addresses[0]))
 }
 
 // portClosed reports whether the machine at a UDP address says to a datagram of so

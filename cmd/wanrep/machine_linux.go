@@ -16,6 +16,7 @@ import (
 const (
 	setClock = "timedatectl set-ntp true"
 	setMTU   = "sudo ip link set dev DEVICE mtu %d"
+	openPort = "sudo nft insert rule inet filter input udp dport %s accept"
 )
 
 func askName(host string) string    { return "getent ahosts " + quoted(host) }

@@ -13,6 +13,7 @@ import (
 const (
 	setClock = "w32tm /resync"
 	setMTU   = `netsh interface ipv4 set subinterface "NAME" mtu=%d`
+	openPort = `netsh advfirewall firewall add rule name=wanrep dir=in action=allow protocol=UDP localport=%s`
 )
 
 func askName(host string) string    { return "nslookup " + quoted(host) }
