@@ -13,8 +13,8 @@ import (
 const (
 	// meterEvery is how often the meter looks, and so how exact a stall is.
 	meterEvery = 10 * time.Millisecond
-	// meterStep is how much a process writes for content: half a frame. The journal
-	// and what a sync writes beside content is less.
+	// meterStep is how much a process writes at least between two looks when it
+	// writes content: half a frame. What a sync writes beside content is less.
 	meterStep = 128 << 10
 )
 
@@ -25,7 +25,7 @@ type meter struct {
 	done sync.WaitGroup
 
 	mu sync.Mutex
-	// pid is the target's process, written what it had written when that was noted.
+	// pid is the target's process, written what it had written at the last look.
 	pid     int
 	written int64
 	grew    []time.Time
@@ -54,13 +54,17 @@ func (m *meter) look() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	written, err := writtenBy(m.pid)
-	if err == nil && written-m.written >= meterStep {
-		m.grew, m.written = append(m.grew, time.Now()), written
+	if err != nil {
+		return // it does not run
 	}
+	if written-m.written >= meterStep {
+		m.grew = append(m.grew, time.Now())
+	}
+	m.written = written
 }
 
-// writtenBy returns how many bytes a process has written to files (proc(5), wchar of
-// io).
+// writtenBy returns how many bytes a process has written, to files and to unix sockets
+// (proc(5), wchar of io).
 func writtenBy(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {
