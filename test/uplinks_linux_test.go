@@ -62,18 +62,25 @@ func (w *wire) do(line string) {
 
 func within(namespace string) []string { return []string{"ip", "netns", "exec", namespace} }
 
+// rig makes a VM of two random disks of so many bytes together, a target, and a
+// source with the two uplinks.
+func (w *wire) rig(size int64) *rig {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	disks := []disk{randomDisk(w.t, dir, "os", size/2, 1), randomDisk(w.t, dir, "data", size/2, 2)}
+	tg := newTarget(w.t, wireAddress, "", within(w.target))
+	tg.serve()
+	s := newSource(w.t, disks, within(w.source),
+		"[[uplink]]\nname = \"fibre\"\nbind = \"up1\"", "[[uplink]]\nname = \"lte\"\nbind = \"up2\"")
+	s.pair(tg, tg.address)
+	return &rig{source: s, target: tg, size: size}
+}
+
 // TestTwoUplinks unplugs the uplink in use, then both.
 func TestTwoUplinks(t *testing.T) {
 	w := newWire(t)
-	dir := t.TempDir()
-	const size = 40 << 20
-	disks := []disk{randomDisk(t, dir, "os", size/2, 1), randomDisk(t, dir, "data", size/2, 2)}
-	tg := newTarget(t, wireAddress, "", within(w.target))
-	tg.serve()
-	s := newSource(t, disks, within(w.source),
-		"[[uplink]]\nname = \"fibre\"\nbind = \"up1\"", "[[uplink]]\nname = \"lte\"\nbind = \"up2\"")
-	s.pair(tg, tg.address)
-	r := &rig{source: s, target: tg, size: size}
+	r := w.rig(40 << 20)
+	tg := r.target
 
 	run := r.run()
 	r.moving(run, 0)
