@@ -43,7 +43,7 @@ func TestAppliances(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"freeport": freePort, "disk": makeDisk, "line": openLine, "cut": cutLine, "restore": restoreLine,
 			"start": startActor, "serves": awaitServing, "durable": awaitDurable, "term": stopActor, "kill9": killActor,
-			"exits": exits, "field": checkField, "extract": extract, "await": awaitText, "fetch": fetch, "ends": awaitEnd,
+			"exits": exits, "field": checkField, "extract": extract, "await": awaitText, "fetch": fetch, "unpack": unpack, "nosecrets": noSecrets, "ends": awaitEnd,
 		},
 	})
 }

@@ -79,6 +79,7 @@ and goes on where it was when the line between them drops.`,
 		newDiskCommand(),
 		newPointsCommand(),
 		newDoctorCommand(),
+		newBugreportCommand(),
 		newVersionCommand(),
 	)
 	root.SilenceErrors = true

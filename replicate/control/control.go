@@ -16,6 +16,7 @@
 //	                         ?follow=true those that come instead of the end
 //	GET    /v1/peers/{name}/status   how this source's VMs are at that target
 //	GET    /v1/logs          the same with {"log":…} for the lines of the log
+//	GET    /v1/goroutines    {"text":…}, how many goroutines are where in the code
 //	POST   /v1/runs          {"job":"…"}; a line a second {"status":…}, then {"report":…,"error":…}
 //	DELETE /v1/runs/{job}    interrupt that run
 //	POST   /v1/pause         {"job":"…","because":"…"}; without a job all are held
@@ -177,6 +178,11 @@ type line struct {
 	Offer  *Offer           `json:"offer,omitempty"`
 	Joined *Peer            `json:"joined,omitempty"`
 	Error  *Error           `json:"error,omitempty"`
+}
+
+// goroutinesAnswer is the answer to GET /v1/goroutines.
+type goroutinesAnswer struct {
+	Text string `json:"text"`
 }
 
 // peersAnswer is the answer to GET /v1/pair.

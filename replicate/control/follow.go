@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime/pprof"
 	"strconv"
+	"strings"
 	"time"
 
 	"wanrep/replicate/progress"
@@ -59,6 +61,21 @@ func follow[T any](w http.ResponseWriter, r *http.Request, feed *progress.Feed[T
 			return
 		}
 	}
+}
+
+// goroutines counts the goroutines of the process by where they are. It shows no
+// values.
+func goroutines(*http.Request) (any, error) {
+	var text strings.Builder
+	err := pprof.Lookup("goroutine").WriteTo(&text, 1)
+	return goroutinesAnswer{text.String()}, err
+}
+
+// Goroutines returns how many goroutines of the appliance are where in its code.
+func (c *Client) Goroutines(ctx context.Context) (string, error) {
+	var a goroutinesAnswer
+	err := c.ask(ctx, http.MethodGet, "/v1/goroutines", nil, &a)
+	return a.Text, err
 }
 
 // Events gives the last events to each, oldest first, and with follow those that
