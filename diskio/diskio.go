@@ -122,6 +122,12 @@ type Image interface {
 	// ErrNoAncestor for another file. So the children that checkpoints leave are a
 	// list of changes, and nothing has to be read to find them.
 	NextChanged(ancestor string, off int64) (start, length int64, err error)
+	// ChangedSince is NextChanged since a state of the disk that only its Identity is
+	// known of: that of an ancestor, with those below it, which is still what it was.
+	// is tells whether an identity is the wanted one. The disk itself is no ancestor:
+	// a running VM writes to it, and the times that identities tell it by are late on
+	// some systems. ok is false if there is no such ancestor, or it can't be asked.
+	ChangedSince(is func(identity string) bool) (next func(off int64) (start, length int64, err error), ok bool)
 	// Identity names the content: it differs whenever something wrote to a file
 	// of the chain. It is read afresh from the files and safe to print.
 	Identity() (string, error)

@@ -215,6 +215,11 @@ func (d *disk) NextData(off int64) (start, length int64, err error) {
 
 func (d *disk) Files() []string { return []string{d.path} }
 
+// ChangedSince finds nothing: a raw disk has no ancestor.
+func (d *disk) ChangedSince(func(identity string) bool) (next func(off int64) (start, length int64, err error), ok bool) {
+	return nil, false
+}
+
 // NextChanged finds nothing: a raw disk has no ancestor but itself.
 func (d *disk) NextChanged(ancestor string, _ int64) (start, length int64, err error) {
 	if _, err := diskio.Ancestor(d.Files(), ancestor); err != nil {

@@ -18,6 +18,21 @@ func (img *image) NextChanged(ancestor string, off int64) (start, length int64, 
 	if err != nil {
 		return 0, 0, err
 	}
+	return img.nextChanged(above, off)
+}
+
+// ChangedSince finds the ancestor with that identity.
+func (img *image) ChangedSince(is func(identity string) bool) (next func(off int64) (start, length int64, err error), ok bool) {
+	for above := 1; above < len(img.layers); above++ {
+		if id, err := identity(img.layers[above:]); err == nil && is(id) {
+			return func(off int64) (start, length int64, err error) { return img.nextChanged(above, off) }, true
+		}
+	}
+	return nil, false
+}
+
+// nextChanged is NextChanged since the file at that place of the chain.
+func (img *image) nextChanged(above int, off int64) (start, length int64, err error) {
 	return diskio.FirstRun(off, img.size, img.size, func(at int64) (bool, int64, error) {
 		r, err := img.layers[0].run(at, img.size-at)
 		return img.changed(r.layer, at, above), r.length, err

@@ -36,6 +36,23 @@ func TestNextChanged(t *testing.T) {
 			t.Errorf("%d bytes changed since %s", changed, filepath.Base(ancestor))
 		}
 	}
+	for i, ancestor := range paths {
+		id, err := openDisk(t, ancestor).Identity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, ok := img.ChangedSince(func(identity string) bool { return identity == id })
+		if ok != (i < 2) {
+			t.Errorf("%s is found by its identity: %v", filepath.Base(ancestor), ok)
+		}
+		if !ok {
+			continue
+		}
+		start, length, err := next(0)
+		if wantStart, wantLength, wantErr := img.NextChanged(ancestor, 0); start != wantStart || length != wantLength || err != wantErr {
+			t.Errorf("since the identity of %s: %d bytes at %d, %v", filepath.Base(ancestor), length, start, err)
+		}
+	}
 	stranger := filepath.Join(t.TempDir(), "stranger")
 	if err := os.WriteFile(stranger, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -164,16 +164,18 @@ func (img *image) NextData(off int64) (start, length int64, err error) {
 }
 
 // Identity is a digest over what changes when a file of the chain is written to.
-func (img *image) Identity() (string, error) {
+func (img *image) Identity() (string, error) { return identity(img.layers) }
+
+func identity(layers []*layer) (string, error) {
 	h := sha256.New()
-	for _, l := range img.layers {
+	for _, l := range layers {
 		s, err := l.state()
 		if err != nil {
 			return "", err
 		}
 		fmt.Fprintf(h, "%d %d %s %x\n", s.size, s.modified, s.node, s.footer)
 	}
-	return fmt.Sprintf("vhd %s %s", img.layers[0].footer.id, hex.EncodeToString(h.Sum(nil)[:16])), nil
+	return fmt.Sprintf("vhd %s %s", layers[0].footer.id, hex.EncodeToString(h.Sum(nil)[:16])), nil
 }
 
 func (img *image) Check() error {

@@ -75,12 +75,36 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// checkChanged checks that what NextChanged tells makes the disk of its ancestor.
+// checkChanged checks that what NextChanged tells makes the disk of its ancestor, and
+// that ChangedSince tells the same by the ancestor's identity.
 func checkChanged(t *testing.T, d diskio.Image, ancestor string, was, is []byte) {
+	t.Helper()
+	checkPatch(t, d, ancestor, was, is, func(off int64) (int64, int64, error) { return d.NextChanged(ancestor, off) })
+	id, err := open(t, ancestor, Options{}).Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, ok := d.ChangedSince(func(identity string) bool { return identity == id })
+	if ancestor != d.Files()[0] {
+		if !ok {
+			t.Fatalf("no ancestor is %s, that of %s", id, filepath.Base(ancestor))
+		}
+		checkPatch(t, d, ancestor, was, is, next)
+		return
+	}
+	if ok {
+		t.Error("the disk is its own ancestor")
+	}
+	if start, _, err := d.NextChanged(ancestor, 0); err != io.EOF {
+		t.Errorf("the disk differs from itself at %d (%v)", start, err)
+	}
+}
+
+func checkPatch(t *testing.T, d diskio.Image, ancestor string, was, is []byte, next func(off int64) (start, length int64, err error)) {
 	t.Helper()
 	patched := bytes.Clone(was)
 	for off := int64(0); ; {
-		start, length, err := d.NextChanged(ancestor, off)
+		start, length, err := next(off)
 		if err == io.EOF {
 			break
 		}
@@ -92,11 +116,6 @@ func checkChanged(t *testing.T, d diskio.Image, ancestor string, was, is []byte)
 	}
 	if !bytes.Equal(patched, is) {
 		t.Errorf("since %s: %s", filepath.Base(ancestor), firstDiff(patched, is))
-	}
-	if ancestor == d.Files()[0] {
-		if start, _, err := d.NextChanged(ancestor, 0); err != io.EOF {
-			t.Errorf("the disk differs from itself at %d (%v)", start, err)
-		}
 	}
 }
 

@@ -19,6 +19,21 @@ func (d *disk) NextChanged(ancestor string, off int64) (start, length int64, err
 	if err != nil {
 		return 0, 0, err
 	}
+	return d.nextChanged(above, off)
+}
+
+// ChangedSince finds the ancestor with that identity.
+func (d *disk) ChangedSince(is func(identity string) bool) (next func(off int64) (start, length int64, err error), ok bool) {
+	for above := 1; above < len(d.layers); above++ {
+		if id, err := identity(d.layers[above:]); err == nil && is(id) {
+			return func(off int64) (start, length int64, err error) { return d.nextChanged(above, off) }, true
+		}
+	}
+	return nil, false
+}
+
+// nextChanged is NextChanged since the file at that place of the chain.
+func (d *disk) nextChanged(above int, off int64) (start, length int64, err error) {
 	return diskio.FirstRun(off, d.Size(), maxExtent, func(at int64) (bool, int64, error) {
 		l, r, err := d.resolve(at, d.Size()-at)
 		return d.changed(l, at, above), r.length, err

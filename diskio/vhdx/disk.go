@@ -127,9 +127,11 @@ func (d *disk) NextData(off int64) (start, length int64, err error) {
 
 // Identity names the content by size, modification time and the write GUIDs of
 // every file of the chain.
-func (d *disk) Identity() (string, error) {
+func (d *disk) Identity() (string, error) { return identity(d.layers) }
+
+func identity(layers []*layer) (string, error) {
 	var b strings.Builder
-	for i, l := range d.layers {
+	for i, l := range layers {
 		s, err := l.stampNow()
 		if err != nil {
 			return "", err
