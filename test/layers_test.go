@@ -78,7 +78,7 @@ var layers = map[string]layer{
 	"test/wan": {},
 	"test":     {tests: []string{"diskio", "diskio/vhdx", "test/wan", xsys}},
 	"test/ladder": {tests: []string{
-		"diskio", "diskio/digest", "diskio/durable", "diskio/durable/crashfs", "quicx", "replicate",
+		"diskio", "diskio/digest", "diskio/durable", "diskio/durable/crashfs", "diskio/image", "diskio/vhdx", "quicx", "replicate",
 		"replicate/progress", "replicate/wire", "resume", "resume/vhdxstore", quicGo + "/testutils/simnet",
 	}},
 	"test/screens": {imports: []string{"replicate/progress", "tui"}, modules: []string{creackPTY, ximage, xvt}},
