@@ -10,12 +10,17 @@ import (
 	"wanrep/replicate/wire"
 )
 
+// maxUnchanged is how many unchanged blocks are passed on as one piece: 64 MiB of
+// content, in 40 KiB of memory.
+const maxUnchanged = 1024
+
 // A baseline is what a based disk holds at the target already, block by block, as
 // the target tells it while the source reads: neither end keeps it in memory. The
 // nil baseline is that of a disk that holds nothing.
 //
-// It decides only what is sent. That both ends have the same disk is proved by the
-// root, which the source computes from what it has read.
+// It decides what is sent, and the root, which the source computes from what it has
+// read, proves that both ends have the same disk. Of blocks that a change list leaves
+// out the root has the digest that the target told.
 type baseline struct {
 	digests *wire.DigestReader
 	size    int64
@@ -74,6 +79,48 @@ func (b *baseline) stale(offset int64) (run diskio.Extent, ok bool, err error) {
 		b.ahead = false
 	}
 	return run, run.Length > 0, nil
+}
+
+// unchanged fills in the digests of the next run of blocks below offset, at most
+// maxUnchanged, and passes them. What lies between them is zeros. The extent is empty
+// if there is none.
+func (b *baseline) unchanged(offset int64, into []pendingBlock) (run diskio.Extent, blocks []pendingBlock, err error) {
+	limit := digest.Blocks(offset)
+	for blocks = into[:0]; len(blocks) < maxUnchanged; {
+		block, more, err := b.peek()
+		if err != nil {
+			return run, nil, err
+		}
+		if !more || block >= limit {
+			break
+		}
+		start := block * diskio.BlockBytes
+		if len(blocks) == 0 {
+			run.Start = start
+		}
+		run.Length = min(start+diskio.BlockBytes, b.size) - run.Start
+		blocks = append(blocks, pendingBlock{block, b.sum})
+		b.ahead = false
+	}
+	return run, blocks, nil
+}
+
+// extend takes the digests of the blocks below offset into a tree, and passes them.
+func (b *baseline) extend(tree *digest.Tree, offset int64) error {
+	limit := digest.Blocks(offset)
+	for {
+		block, more, err := b.peek()
+		if err != nil {
+			return err
+		}
+		if !more || block >= limit {
+			tree.SkipTo(limit)
+			return nil
+		}
+		tree.SkipTo(block)
+		tree.Add(b.sum)
+		b.ahead = false
+	}
 }
 
 // take fills in the digests of the blocks of an extent and passes them. A block

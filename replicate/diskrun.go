@@ -3,11 +3,8 @@ package replicate
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"sync/atomic"
 
-	"wanrep/diskio"
 	"wanrep/diskio/digest"
 	"wanrep/replicate/progress"
 	"wanrep/replicate/wire"
@@ -21,6 +18,11 @@ type diskRun struct {
 	geometry Geometry
 	identity string
 	board    *progress.Board
+
+	// changed finds what may differ from what the target has, if the disk can tell;
+	// since is the identity of that. nil: everything is read and compared.
+	changed search
+	since   string
 
 	ledger *ledger
 	// prefix digests what an earlier run sent; nil if this run sent everything.
@@ -40,12 +42,19 @@ type diskRun struct {
 	pulse    *pulse // of the session that sends the disk
 	complete bool
 	based    bool   // the target has an older content of the disk
+	listed   bool   // a change list was used at some time
 	rootText string // the root in hex, once known
 }
 
 func (d *diskRun) size() int64 { return d.snapshot.Size() }
 
-func (d *diskRun) fail(err error) error { return &DiskError{VM: d.vm, Disk: d.name, Err: err} }
+func (d *diskRun) fail(err error) error {
+	var known *DiskError
+	if errors.As(err, &known) {
+		return err
+	}
+	return &DiskError{VM: d.vm, Disk: d.name, Err: err}
+}
 
 // spec is what the target must know of the disk.
 func (d *diskRun) spec() wire.Disk {
@@ -63,18 +72,42 @@ func (d *diskRun) attach(ctx context.Context, at wire.Offset) error {
 	if err != nil {
 		return &wire.ProtocolError{What: "disk " + d.name, Reason: err.Error()}
 	}
-	if !known && (d.prefix == nil || d.prefix.end != at.Durable) {
-		d.prefix.stop()
-		d.prefix = startPrefix(ctx, d.snapshot, at.Durable)
-	}
-	if known && at.Durable == 0 {
+	d.listChanges(at)
+	switch {
+	case known && at.Durable == 0:
 		d.prefix.stop()
 		d.prefix = nil
+	case !known && (d.prefix == nil || d.prefix.end != at.Durable):
+		d.newPrefix(ctx, at.Durable)
+	case !d.prefix.provable(d.since):
+		d.newPrefix(ctx, d.prefix.end)
 	}
 	d.complete, d.based = at.Complete, at.Based
 	d.durable.Store(at.Durable)
 	d.written.Store(at.Durable)
 	return nil
+}
+
+// listChanges looks whether the disk can tell what changed since the content that the
+// target has.
+func (d *diskRun) listChanges(at wire.Offset) {
+	d.changed, d.since = nil, ""
+	lister, can := d.snapshot.(changeLister)
+	if !can || !at.Based || at.BaseIdentity == "" {
+		return
+	}
+	is := func(identity string) bool { return shorten(identity) == at.BaseIdentity }
+	if next, ok := lister.ChangedSince(is); ok {
+		d.changed, d.since, d.listed = next, at.BaseIdentity, true
+	}
+}
+
+// search finds what has to be read.
+func (d *diskRun) search() search {
+	if d.changed != nil {
+		return d.changed
+	}
+	return d.snapshot.NextData
 }
 
 // waits tells that the target has to move next: to take bytes, or to acknowledge.
@@ -114,72 +147,4 @@ func (d *diskRun) report() progress.DiskTotals {
 		Read: d.totals.read.Load(), SkippedZero: d.totals.zero.Load(), SkippedSame: d.totals.same.Load(),
 		Data: d.totals.data.Load(), Wire: d.totals.wire.Load(), Resent: d.totals.resent.Load(),
 	}
-}
-
-// A prefix digests the beginning of a disk, which an earlier run sent, beside the
-// sending of the rest. It proves that what the target holds is this disk.
-type prefix struct {
-	end    int64
-	cancel context.CancelFunc
-	done   chan struct{}
-	tree   *digest.Tree
-	err    error
-}
-
-func startPrefix(ctx context.Context, s Snapshot, end int64) *prefix {
-	ctx, cancel := context.WithCancel(ctx)
-	p := &prefix{end: end, cancel: cancel, done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		p.tree, p.err = digestTo(ctx, s, end)
-	}()
-	return p
-}
-
-// stop ends the digesting. It does nothing on a nil prefix.
-func (p *prefix) stop() {
-	if p == nil {
-		return
-	}
-	p.cancel()
-	<-p.done
-}
-
-// wait returns a copy of the tree over the prefix.
-func (p *prefix) wait(ctx context.Context) (*digest.Tree, error) {
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if p.err != nil {
-		return nil, p.err
-	}
-	return p.tree.Clone(), nil
-}
-
-// digestTo reads a snapshot up to end, which lies on a block or is the disk's end.
-func digestTo(ctx context.Context, s Snapshot, end int64) (*digest.Tree, error) {
-	tree := digest.NewTree(0)
-	p := newPlan(s, 0)
-	buffer := make([]byte, wire.MaxFrameBytes)
-	for ctx.Err() == nil {
-		e, err := p.piece()
-		if errors.Is(err, io.EOF) || err == nil && e.Start >= end {
-			tree.SkipTo(digest.Blocks(end))
-			return tree, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		data := buffer[:min(e.Length, end-e.Start)]
-		if err := readFull(s, data, e.Start); err != nil {
-			return nil, fmt.Errorf("read again what was sent: %w", err)
-		}
-		tree.SkipTo(e.Start / diskio.BlockBytes)
-		for at := 0; at < len(data); at += diskio.BlockBytes {
-			tree.Add(digest.Block(data[at:min(at+diskio.BlockBytes, len(data))]))
-		}
-	}
-	return nil, ctx.Err()
 }

@@ -22,10 +22,8 @@ const readAhead = 8
 // A piece is a run of blocks on its way from the snapshot to the stream.
 type piece struct {
 	extent diskio.Extent
-	// stale tells that the extent is a hole of the disk, where the target still
-	// has content.
-	stale bool
-	data  []byte
+	origin origin
+	data   []byte
 	// base are the digests of what the target has in place of each block.
 	base []digest.Sum
 	// todo is what has to be done about each block.
@@ -39,6 +37,15 @@ type piece struct {
 	encoded       sync.WaitGroup
 }
 
+// An origin says how a piece is known.
+type origin int
+
+const (
+	fromDisk origin = iota // it was read
+	fromHole               // the disk has a hole there, and the target still has content
+	fromBase               // it is unchanged, and its digests are those of the base
+)
+
 var pieces = sync.Pool{New: func() any {
 	return &piece{data: make([]byte, wire.MaxFrameBytes), frames: make([]byte, 0, wire.MaxFrameBytes+4*wire.FrameHeaderBytes)}
 }}
@@ -49,7 +56,9 @@ type reader struct {
 	disk     *diskRun
 	plan     *plan
 	baseline *baseline
-	out      chan<- *piece
+	// listed tells that what the plan leaves out is the base's, and not zeros.
+	listed bool
+	out    chan<- *piece
 	// pass waits while the operator holds the job.
 	pass func(context.Context) error
 }
@@ -62,25 +71,48 @@ func (r *reader) run(ctx context.Context) error {
 		}
 		e, err := r.plan.piece()
 		if errors.Is(err, io.EOF) {
-			return r.passStale(ctx, r.plan.size)
+			return r.passGap(ctx, r.plan.size)
 		}
 		if err != nil {
 			return r.disk.fail(err)
 		}
-		if err := r.passStale(ctx, e.Start); err != nil {
+		if err := r.passGap(ctx, e.Start); err != nil {
 			return err
 		}
 		next := pieces.Get().(*piece)
-		next.extent, next.stale = e, false
+		next.extent, next.origin = e, fromDisk
 		if next.base, err = r.baseline.take(e, next.base); err != nil {
 			return err
 		}
 		stages := r.disk.board.Stages()
 		stages.Read.Begin()
-		err = readFull(r.plan.snapshot, next.data[:e.Length], e.Start)
+		err = readFull(r.disk.snapshot, next.data[:e.Length], e.Start)
 		stages.Read.End()
 		if err != nil {
 			return r.disk.fail(err)
+		}
+		if err := r.hand(ctx, next); err != nil {
+			return err
+		}
+	}
+}
+
+// passGap passes on what the plan leaves out below offset.
+func (r *reader) passGap(ctx context.Context, offset int64) error {
+	if r.listed {
+		return r.passUnchanged(ctx, offset)
+	}
+	return r.passStale(ctx, offset)
+}
+
+// passUnchanged passes on that the blocks below offset are those of the base.
+func (r *reader) passUnchanged(ctx context.Context, offset int64) error {
+	for {
+		next := pieces.Get().(*piece)
+		next.origin = fromBase
+		var err error
+		if next.extent, next.blocks, err = r.baseline.unchanged(offset, next.blocks); err != nil || len(next.blocks) == 0 {
+			return err
 		}
 		if err := r.hand(ctx, next); err != nil {
 			return err
@@ -97,7 +129,7 @@ func (r *reader) passStale(ctx context.Context, offset int64) error {
 			return err
 		}
 		next := pieces.Get().(*piece)
-		next.extent, next.stale = e, true
+		next.extent, next.origin = e, fromHole
 		if err := r.hand(ctx, next); err != nil {
 			return err
 		}
@@ -138,8 +170,14 @@ const (
 // encode digests the piece's blocks and makes one frame of each run of blocks that
 // differ from what the target has.
 func (p *piece) encode(stages *progress.Stages) {
-	p.frames, p.blocks, p.content, p.same = p.frames[:0], p.blocks[:0], 0, 0
-	if p.stale {
+	p.frames, p.content, p.same = p.frames[:0], 0, 0
+	if p.origin == fromBase {
+		last := p.extent.End() - p.blocks[len(p.blocks)-1].block*diskio.BlockBytes
+		p.same = int64(len(p.blocks)-1)*diskio.BlockBytes + last
+		return
+	}
+	p.blocks = p.blocks[:0]
+	if p.origin == fromHole {
 		p.frames = wire.AppendZeros(p.frames, p.extent.Start, int(p.extent.Length))
 		return
 	}

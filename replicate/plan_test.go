@@ -45,7 +45,7 @@ func TestPlanCoversAllDataOnce(t *testing.T) {
 			at += n
 		}
 		from := rapid.Int64Range(0, size/diskio.BlockBytes).Draw(rt, "from") * diskio.BlockBytes
-		p := newPlan(extents{size: size, list: list}, from)
+		p := newPlan(extents{size: size, list: list}.NextData, size, from)
 		left, err := p.remaining()
 		if err != nil {
 			rt.Fatal(err)
@@ -88,7 +88,7 @@ func TestPlanCoversAllDataOnce(t *testing.T) {
 
 func TestPlanOfALyingSnapshot(t *testing.T) {
 	for _, x := range []diskio.Extent{{Start: -5, Length: 10}, {Start: 0, Length: 1 << 40}, {Start: 1 << 40, Length: 1}} {
-		p := newPlan(liar{x}, 0)
+		p := newPlan(liar{x}.NextData, liar{x}.Size(), 0)
 		if e, err := p.piece(); err == nil {
 			t.Errorf("extent %+v was planned as %+v", x, e)
 		}

@@ -17,6 +17,15 @@
 // target's durable offset, in the same restore point. Start with source.go or
 // target.go.
 //
+// Where a snapshot can tell what changed since the content that the target has (see
+// changeLister), only that is read. The root of the new point then has, for all other
+// blocks, the digests that the target keeps of its base: it proves the new point as far
+// as those are what the source once proved. A target that lies about them, or about
+// which content its base has, harms nobody but itself; one whose base rots is found by
+// verifying the points, whose digests do not rot with it. What the source's disk was at
+// that identity, and that it is so still below the children, is the word of the disk's
+// files. Whenever one of these is in doubt, all of the disk is read.
+//
 // Neither end has to be the one it was: fence.go tells a source from a copy of it,
 // and seen.go a target's store from one that lost points.
 package replicate
@@ -77,6 +86,13 @@ type Snapshot interface {
 	// Check returns an error if the content changed since the snapshot was taken.
 	Check() error
 	Close() error
+}
+
+// A changeLister is a Snapshot that can tell what changed since a state of which the
+// identity is known, as far as its files tell without being read: what checkpoints
+// left in the children of that state. ok is false if it does not know that state.
+type changeLister interface {
+	ChangedSince(is func(identity string) bool) (next func(off int64) (start, length int64, err error), ok bool)
 }
 
 // Geometry is what a replica must have in common with its disk besides content.

@@ -42,6 +42,8 @@ type DiskReport struct {
 	Disk        string `json:"disk"`
 	VirtualSize int64  `json:"virtual_size"`
 	progress.DiskTotals
+	// ChangeList tells that only what the disk's files name as changed was read.
+	ChangeList bool `json:"change_list,omitempty"`
 	// Root is empty unless the VM's disks were all sent.
 	Root string `json:"root"`
 }
@@ -90,7 +92,7 @@ func (v *vmRun) report() VMReport {
 		rep.Base = &v.base
 	}
 	for _, d := range v.disks {
-		rep.Disks = append(rep.Disks, DiskReport{Disk: d.name, VirtualSize: d.size(), DiskTotals: d.report(), Root: d.rootText})
+		rep.Disks = append(rep.Disks, DiskReport{Disk: d.name, VirtualSize: d.size(), DiskTotals: d.report(), ChangeList: d.listed, Root: d.rootText})
 	}
 	return rep
 }

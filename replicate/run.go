@@ -110,11 +110,16 @@ func (r *run) openDisks(v *vmRun) error {
 // Identity names a snapshot's content as a target is told it.
 func Identity(s Snapshot) (string, error) {
 	identity, err := s.Identity()
-	if err == nil && len(identity) > wire.MaxIdentity {
-		// That of a long chain of checkpoints names every file.
-		identity = fmt.Sprintf("sha256 %x", sha256.Sum256([]byte(identity)))
+	return shorten(identity), err
+}
+
+// shorten makes an identity fit a message. That of a long chain of checkpoints names
+// every file.
+func shorten(identity string) string {
+	if len(identity) <= wire.MaxIdentity {
+		return identity
 	}
-	return identity, err
+	return fmt.Sprintf("sha256 %x", sha256.Sum256([]byte(identity)))
 }
 
 func (r *run) release() {

@@ -54,33 +54,57 @@ func (d *diskRun) read(ctx context.Context, s *session, place int, generation ui
 	if err != nil {
 		return d.fail(err)
 	}
-	r := &reader{disk: d, plan: p, out: ahead, pass: func(ctx context.Context) error { return s.run.pass(ctx, d) }}
+	r := &reader{
+		disk: d, plan: p, listed: d.changed != nil, out: ahead,
+		pass: func(ctx context.Context) error { return s.run.pass(ctx, d) },
+	}
 	if d.based {
-		stream, err := s.link.OpenStream(ctx)
+		base, end, err := d.askBase(ctx, s, place, generation, from)
 		if err != nil {
 			return err
 		}
-		defer stream.Close()
-		defer context.AfterFunc(ctx, stream.Abort)()
-		if err := wire.Write(stream, &wire.Digests{Generation: generation, Disk: place, Offset: from}); err != nil {
-			return err
-		}
-		r.baseline = newBaseline(wire.NewDigestReader(stream, digest.Blocks(from), d.size()), d.size(), &d.board.Stages().Baseline)
+		defer end()
+		r.baseline = base
 	}
 	if err := r.run(ctx); err != nil {
-		var no *wire.Refused
-		if errors.As(err, &no) {
-			return refused(no)
-		}
-		return err
+		return orRefused(err)
 	}
 	close(ahead)
 	return nil
 }
 
+// askBase asks the target what it has of a based disk, from an offset on. The caller
+// has to call end.
+func (d *diskRun) askBase(ctx context.Context, s *session, place int, generation uint64, from int64) (base *baseline, end func(), err error) {
+	stream, err := s.link.OpenStream(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, stream.Abort)
+	end = func() {
+		stop()
+		stream.Close()
+	}
+	if err := wire.Write(stream, &wire.Digests{Generation: generation, Disk: place, Offset: from}); err != nil {
+		end()
+		return nil, nil, err
+	}
+	digests := wire.NewDigestReader(stream, digest.Blocks(from), d.size())
+	return newBaseline(digests, d.size(), &d.board.Stages().Baseline), end, nil
+}
+
+// orRefused makes a refusal in place of digests an error that is fit to print.
+func orRefused(err error) error {
+	var no *wire.Refused
+	if errors.As(err, &no) {
+		return refused(no)
+	}
+	return err
+}
+
 // plan counts what is left, for the estimate, and returns the plan.
 func (d *diskRun) plan(from int64) (*plan, error) {
-	left, err := newPlan(d.snapshot, from).remaining()
+	left, err := newPlan(d.search(), d.size(), from).remaining()
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +112,7 @@ func (d *diskRun) plan(from int64) (*plan, error) {
 		b.Left = left
 		b.Stored = max(b.Stored, left)
 	})
-	return newPlan(d.snapshot, from), nil
+	return newPlan(d.search(), d.size(), from), nil
 }
 
 // sendPieces is the only writer of the stream.
@@ -147,7 +171,7 @@ func (d *diskRun) next(ctx context.Context, ahead <-chan *piece) (*piece, error)
 // count adds a sent piece to the totals; described is where the one before ended.
 func (d *diskRun) count(p *piece, described int64) {
 	end := p.extent.End()
-	if !p.stale {
+	if p.origin == fromDisk {
 		d.totals.read.Add(p.extent.Length)
 	}
 	d.totals.zero.Add(end - described - p.content - p.same)
@@ -160,7 +184,7 @@ func (d *diskRun) count(p *piece, described int64) {
 	d.highest = max(d.highest, end)
 	d.board.Disk("", d.vm, d.name, func(b *progress.Disk) {
 		b.Offset = end
-		if !p.stale {
+		if p.origin == fromDisk {
 			b.Left = max(0, b.Left-p.extent.Length)
 		}
 		b.DiskTotals = d.report()

@@ -171,6 +171,11 @@ func (s *session) send(ctx context.Context, v *vmRun, generation uint64) error {
 	watching, unwatch := context.WithCancel(sending)
 	var disks sync.WaitGroup
 	for i, d := range v.disks {
+		disks.Add(1)
+		group.Go(func() error {
+			defer disks.Done()
+			return d.prove(sending, s, i, generation)
+		})
 		if d.complete {
 			d.show(progress.Complete, "")
 			continue

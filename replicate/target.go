@@ -34,9 +34,9 @@ type TargetConfig struct {
 const maxLinks = 256
 
 // MaxStreams is how many streams a source opens on one link: the control stream, for
-// each disk one with its content and one for the digests of its base, and a few on
-// which it asks for the status.
-const MaxStreams = 1 + 2*wire.MaxDisks + 4
+// each disk one with its content and two for the digests of its base, below where it
+// continues and behind, and a few on which it asks for the status.
+const MaxStreams = 1 + 3*wire.MaxDisks + 4
 
 // A Target receives the points of its sources.
 type Target struct {

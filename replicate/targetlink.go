@@ -264,7 +264,7 @@ func (l *targetLink) opened(p *openPoint) *wire.Opened {
 	answer := &wire.Opened{Point: p.part.Point(), Base: p.part.Base(), Generation: p.part.Generation()}
 	for _, d := range p.part.Disks() {
 		_, complete := d.Root()
-		answer.Disks = append(answer.Disks, wire.Offset{Durable: d.Durable(), Complete: complete, Based: d.Based()})
+		answer.Disks = append(answer.Disks, wire.Offset{Durable: d.Durable(), Complete: complete, Based: d.Based(), BaseIdentity: d.BaseIdentity()})
 		l.target.cfg.Board.Disk(l.link.Peer(), p.vm, d.Spec().Name, func(b *progress.Disk) {
 			b.State, b.Because, b.VirtualSize = progress.Waiting, "", d.Spec().Size
 			b.Offset, b.Durable = d.Durable(), d.Durable()

@@ -18,6 +18,18 @@ func (d *PartDisk) Based() bool {
 	return d.below != nil
 }
 
+// BaseIdentity returns what the source once said names the content on which the disk
+// builds. It is empty if that is not known, as of what was received before the disk
+// changed.
+func (d *PartDisk) BaseIdentity() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.below == nil {
+		return ""
+	}
+	return d.below.disk.Identity
+}
+
 // BaseDigests reads the digests of what the disk builds on: from the block from on,
 // in ascending order, each block that is not all zeros. next returns io.EOF behind
 // the last; a disk that stands alone has none. It may be used while another

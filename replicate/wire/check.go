@@ -48,6 +48,9 @@ func check(message any) error {
 			if err := checkOffset(what, d.Durable); err != nil {
 				return err
 			}
+			if len(d.BaseIdentity) > MaxIdentity {
+				return badf(what, "a base with an identity of %d bytes", len(d.BaseIdentity))
+			}
 		}
 	case *Begin:
 		return checkOffset(what, m.Offset)

@@ -160,6 +160,10 @@ type Offset struct {
 	// an earlier snapshot. The source asks for its Digests and sends what differs;
 	// what no frame describes stays as it is.
 	Based bool `cbor:"2,keyasint"`
+	// BaseIdentity is the Identity that the source gave that content, if it is that
+	// of an older point and known. A source that can tell what changed since reads
+	// only that.
+	BaseIdentity string `cbor:"3,keyasint,omitempty"`
 }
 
 // Begin is the first message on a disk's stream.

@@ -138,7 +138,7 @@ func TestNewerProcessEndsTheLinksOfTheOlder(t *testing.T) {
 // may be a recorded one. The target remembers nothing of it.
 func TestEarlyHelloChangesNothing(t *testing.T) {
 	bubble(t, smallDisks(), func(t *testing.T, s *sim) {
-		s.unconfirmed = true
+		s.between = func(l link) replicate.Link { return unconfirmed{l} }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if _, err := s.source.Run(ctx, "nightly"); err == nil {
@@ -148,7 +148,7 @@ func TestEarlyHelloChangesNothing(t *testing.T) {
 		if p, err := store.LastProcess("branch"); err != nil || p != (resume.Process{}) {
 			t.Errorf("the target remembers %+v, %v", p, err)
 		}
-		s.unconfirmed = false
+		s.between = nil
 		letsIn(t, "the source", s.source)
 		if p, err := store.LastProcess("branch"); err != nil || p.Starts != 1 {
 			t.Errorf("the target remembers %+v, %v, want start 1", p, err)

@@ -50,9 +50,12 @@ type sim struct {
 	// sourceFS is the source's state directory.
 	sourceFS *crashfs.FS
 
+	// open opens a disk in place of those in memory.
+	open func(name string) (replicate.Snapshot, replicate.Geometry, error)
+
 	target *replicate.Target
-	// unconfirmed lets no handshake be complete at the target.
-	unconfirmed bool
+	// between stands between the target and the links it accepts.
+	between func(link) replicate.Link
 
 	stopTarget func()
 	targetID   *quicx.Identity
@@ -69,6 +72,8 @@ type router struct {
 	// bytes carried towards the target so far.
 	down    func(carried int64) bool
 	carried int64
+	// watching is told the bytes carried so far.
+	watching func(carried int64)
 }
 
 func (r *router) SendPacket(p simnet.Packet) error {
@@ -76,6 +81,9 @@ func (r *router) SendPacket(p simnet.Packet) error {
 	cut := r.down != nil && r.down(r.carried)
 	if to, ok := p.To.(*net.UDPAddr); ok && to.Port == targetAddr.Port && !cut {
 		r.carried += int64(len(p.Data))
+		if r.watching != nil {
+			r.watching(r.carried)
+		}
 	}
 	r.mu.Unlock()
 	if cut {
@@ -98,6 +106,13 @@ func (r *router) cutAfter(n int64, outage time.Duration) {
 		}
 		return time.Since(since) < outage
 	}
+}
+
+// watch lets f know, at every datagram towards the target, how many bytes were carried.
+func (r *router) watch(f func(carried int64)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watching = f
 }
 
 // total is how many bytes were carried towards the target.
@@ -171,8 +186,8 @@ func (s *sim) startTarget() {
 			if err != nil {
 				return nil, err
 			}
-			if s.unconfirmed {
-				return unconfirmed{link{l}}, nil
+			if s.between != nil {
+				return s.between(link{l}), nil
 			}
 			return link{l}, nil
 		})
@@ -236,6 +251,9 @@ func (s *sim) newSource(dir *crashfs.FS) (*replicate.Source, *quicx.Endpoint, *p
 			Schedule: schedule, Retries: 3, RetryWait: 10 * time.Minute, RPO: 26 * time.Hour,
 		}},
 		Open: func(_ context.Context, path string) (replicate.Snapshot, replicate.Geometry, error) {
+			if s.open != nil {
+				return s.open(path)
+			}
 			d := s.disks[path]
 			return snapshot{d, d.version}, replicate.Geometry{ID: diskID(path), LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
 		},
