@@ -231,11 +231,16 @@ func TestReattachAfterOutage(t *testing.T) {
 					if err := link.Confirmed(t.Context()); err != nil {
 						t.Fatal(err)
 					}
+					asked := time.Now()
 					if got, err := say(t.Context(), link, "again"); got != "again" {
 						t.Errorf("echo: %q, %v", got, err)
 					}
-					if s := link.Stats(); !s.Resumed {
-						t.Errorf("the session was not resumed: %+v", s)
+					s := link.Stats()
+					if !s.Resumed || s.Used0RTT {
+						t.Errorf("the session was not resumed, or not carefully: %+v", s)
+					}
+					if took := s.Handshake + time.Since(asked); took > 4*oneWay {
+						t.Errorf("from the dial to the first answer it took %v, want two round trips", took)
 					}
 				}
 			})

@@ -157,3 +157,33 @@ func TestUplinkThatIsNotThere(t *testing.T) {
 		t.Errorf("got %v, want dropped: it may be plugged in later", err)
 	}
 }
+
+// A socket that broke is opened anew by the next dial.
+func TestBrokenSocketIsReplaced(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		src := testIdentity(t, "branch-lyon")
+		echo(w.target(src))
+		cfg := w.sourceConfig(src, 1)
+		open, opened := cfg.Sockets, []net.PacketConn{}
+		cfg.Sockets = func(u Uplink) (net.PacketConn, error) {
+			pc, err := open(u)
+			opened = append(opened, pc)
+			return pc, err
+		}
+		e := w.endpoint(cfg)
+		for range 3 {
+			link, err := e.Dial(t.Context(), w.peer())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := say(t.Context(), link, "hello"); got != "hello" {
+				t.Fatal(err)
+			}
+			opened[len(opened)-1].Close()
+			<-link.Done()
+		}
+		if len(opened) != 3 {
+			t.Errorf("%d sockets were opened, want 3", len(opened))
+		}
+	})
+}
