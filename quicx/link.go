@@ -159,7 +159,7 @@ func (l *Link) accepted() {
 		how = "session resumed"
 	}
 	l.say(Event{Kind: EventAttached, Peer: l.peer, Path: s.Path, Took: took,
-		Text: fmt.Sprintf("%s over %s, %s, %s", verb, s.Path, how, short(took))})
+		Text: fmt.Sprintf("%s over %s, %s, %s%s", verb, s.Path, how, short(took), l.path.carrier.Load().terms())})
 }
 
 // end does what is left to do once the connection has ended.

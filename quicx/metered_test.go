@@ -1,6 +1,8 @@
 package quicx
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -58,7 +60,10 @@ func TestDialTriesMeteredLast(t *testing.T) {
 // A link leaves for a metered uplink only if no other works, and comes back.
 func TestMeteredIsTheLastResort(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		l, _, link := attachedWorld(t, w, 3, meteredFirst)
+		l, _, link := attachedWorld(t, w, 3, func(c *Config) {
+			meteredFirst(c)
+			c.Uplinks[0].MaxRate = 1_000_000
+		})
 		d := startLoad(t, l, link, 200*time.Millisecond)
 		for _, step := range []struct {
 			name          string
@@ -83,6 +88,12 @@ func TestMeteredIsTheLastResort(t *testing.T) {
 			}
 		}
 		d.end()
+		told := func(text string) bool {
+			return strings.HasPrefix(text, "migrated dsl → lte") && strings.HasSuffix(text, ", metered, limited to 8 Mbit/s")
+		}
+		if got := w.texts(EventMigrated); !slices.ContainsFunc(got, told) {
+			t.Errorf("no event says that a metered uplink is used: %q", got)
+		}
 	})
 }
 

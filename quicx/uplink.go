@@ -53,6 +53,18 @@ func ranked(uplinks []Uplink) []Uplink {
 	})
 }
 
+// terms tells, at the end of an event, what is special about using this uplink.
+func (u *uplink) terms() string {
+	text := ""
+	if u.Metered {
+		text += ", metered"
+	}
+	if u.MaxRate > 0 {
+		text += ", limited to " + bits(u.MaxRate)
+	}
+	return text
+}
+
 // transport opens the socket at first use, and again if that failed: an uplink
 // may be plugged in later. The guard is the one in the transport's socket.
 func (o *outlet) transport() (*quic.Transport, *guard, error) {

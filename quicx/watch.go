@@ -87,7 +87,7 @@ func (k *pathKeeper) hear(now time.Time, owed, rtt time.Duration) {
 		if planned != nil {
 			took = now.Sub(planned.began)
 		}
-		k.sayTook(EventMigrated, fmt.Sprintf("migrated %s → %s in %s", from.Name, to.Name, short(took)), took)
+		k.sayTook(EventMigrated, fmt.Sprintf("migrated %s → %s in %s%s", from.Name, to.Name, short(took), to.terms()), took)
 	case doubted:
 		k.sayTook(EventRevived, fmt.Sprintf("%s answers again after %s", to.Name, short(owed)), owed)
 	}
