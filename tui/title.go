@@ -13,7 +13,6 @@ const roomyTitle = 70
 
 // drawTitle writes who this is and how the link is, or that the appliance is gone.
 func (m model) drawTitle(c *canvas, r rect) {
-	st := m.status
 	left := r.w
 	if m.known() {
 		left -= len("15:04:05 UTC") + 2
@@ -28,45 +27,54 @@ func (m model) drawTitle(c *canvas, r rect) {
 		m.drawGone(c, rect{r.x, r.y, left, 1})
 		return
 	}
-	at := 0
-	if r.w >= roomyTitle {
-		at = c.line(r.x, r.y, left, span{"wanrep ", of(plain, bold)}, span{st.Role + " ", of(faint)})
+	c.line(r.x, r.y, left, m.titleSpans(c, r.w)...)
+}
+
+// titleSpans tell in w columns which appliance this is, how its links are, and
+// whether its jobs are held.
+func (m model) titleSpans(c *canvas, w int) []span {
+	st := m.status
+	var out []span
+	if w >= roomyTitle {
+		out = []span{{"wanrep ", of(plain, bold)}, {st.Role + " ", of(faint)}}
 	}
-	at += c.put(r.x+at, r.y, left-at, st.Name, of(plain, bold))
-	if st.Paused {
-		defer func() {
-			text := "  " + c.glyphs.parked + " paused"
-			if !st.PausedSince.IsZero() {
-				text += " for " + Duration(m.now().Sub(st.PausedSince))
-			}
-			c.put(r.x+at, r.y, left-at, text, of(warn, bold))
-		}()
-	}
-	links := worstLinks(st.Links)
-	switch len(links) {
+	out = append(out, span{st.Name, of(plain, bold)})
+	switch links := worstLinks(st.Links); len(links) {
 	case 0:
 	case 1:
-		l := links[0]
-		sign, t := c.link(l.State)
-		way := c.glyphs.arrow
-		if st.Role == "target" {
-			way = c.glyphs.back
-		}
-		at += c.line(r.x+at, r.y, left-at, span{" " + way + " ", of(faint)}, span{l.Peer, of(plain, bold)},
-			span{"  " + sign + " " + linkWord(l), of(t)})
-		if l.State == progress.LinkUp && m.width >= wideWidth {
-			if l.Path != "" {
-				at += c.put(r.x+at, r.y, left-at, "  "+l.Path, of(faint))
-			}
-			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  rtt %s  loss %s", roundTrip(l.RTT), Percent(l.Loss)), of(faint))
-		}
+		out = append(out, m.oneLinkSpans(c, links[0])...)
 	default:
-		at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %d links:", len(links)), of(faint))
+		out = append(out, span{fmt.Sprintf("  %d links:", len(links)), of(faint)})
 		for _, n := range countLinks(links) {
 			sign, t := c.link(n.state)
-			at += c.put(r.x+at, r.y, left-at, fmt.Sprintf("  %s %d %s", sign, n.count, n.state), of(t))
+			out = append(out, span{fmt.Sprintf("  %s %d %s", sign, n.count, n.state), of(t)})
 		}
 	}
+	if st.Paused {
+		text := "  " + c.glyphs.parked + " paused"
+		if !st.PausedSince.IsZero() {
+			text += " for " + Duration(m.now().Sub(st.PausedSince))
+		}
+		out = append(out, span{text, of(warn, bold)})
+	}
+	return out
+}
+
+// oneLinkSpans tell where an appliance's only link leads and how it is.
+func (m model) oneLinkSpans(c *canvas, l progress.Link) []span {
+	sign, t := c.link(l.State)
+	way := c.glyphs.arrow
+	if m.status.Role == "target" {
+		way = c.glyphs.back
+	}
+	out := []span{{" " + way + " ", of(faint)}, {l.Peer, of(plain, bold)}, {"  " + sign + " " + linkWord(l), of(t)}}
+	if l.State != progress.LinkUp || m.width < wideWidth {
+		return out
+	}
+	if l.Path != "" {
+		out = append(out, span{"  " + l.Path, of(faint)})
+	}
+	return append(out, span{fmt.Sprintf("  rtt %s  loss %s", roundTrip(l.RTT), Percent(l.Loss)), of(faint)})
 }
 
 // linkWord is a link's state in one or two words.
