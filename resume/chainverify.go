@@ -78,7 +78,8 @@ func VerifyChain(s *Store, source, vm string, o ChainOptions, report func(Verify
 			return nil
 		}
 	}
-	return fmt.Errorf("the points of %q change while they are verified", diskio.Printable(vm))
+	return fmt.Errorf("the points of %q change while they are verified, or a prune of one was cut off: the appliance, or wanrep points prune, finishes that",
+		diskio.Printable(vm))
 }
 
 // chainAttempts is how often a chain is read at most: prune takes out one point at

@@ -158,6 +158,7 @@ func TestSeedOfWhatIsMissing(t *testing.T) {
 		{name: "more than is missing", has: disks, sent: 2 * block, from: block},
 		{name: "less than is missing", has: disks, sent: block, from: 2 * block, want: `disk "os": the seed has it from 131072 on, and it is durable here up to 65536`},
 		{name: "of a disk that changed", has: []snapshot{changed, disks[1]}, sent: 2 * block, from: 2 * block, want: `disk "os": the seed has it from 131072 on, and what is here below that is of another time`},
+		{name: "all of a disk that changed", has: []snapshot{changed, disks[1]}, sent: 2 * block},
 		{name: "without the part", from: block, want: "durable here up to 0"},
 	}
 	for _, test := range tests {

@@ -81,6 +81,7 @@ it was.`,
 
 func (f *seedImport) run(cmd *cobra.Command) error {
 	path, peers := f.store, []configs.Peer(nil)
+	how := resume.Config{Format: vhdxstore.Format{}, Software: softwareVersion()}
 	if path == "" {
 		cfg, err := f.load()
 		if err != nil {
@@ -89,7 +90,12 @@ func (f *seedImport) run(cmd *cobra.Command) error {
 		if path, err = storeOf(cfg); err != nil {
 			return err
 		}
-		peers = cfg.Peers
+		identity, err := loadIdentity(cfg)
+		if err != nil {
+			return err
+		}
+		// Opening the store may finish what a crash left, which takes the signer.
+		peers, how.Signer = cfg.Peers, identity.Signer()
 	}
 	from, err := durable.OS(f.from)
 	if err != nil {
@@ -104,7 +110,7 @@ func (f *seedImport) run(cmd *cobra.Command) error {
 		return fail(exitFailed, "wanrep points seed export writes seed.json when all else is there; one without it is to be exported again",
 			"there is no whole seed in %s", diskio.Printable(f.from))
 	}
-	store, done, err := openForImport(path)
+	store, done, err := openForImport(path, how)
 	if err != nil {
 		return err
 	}
@@ -151,12 +157,12 @@ func (f *seedImport) read(from durable.FS, dir string, peers []configs.Peer) (re
 }
 
 // openForImport opens a store for writing.
-func openForImport(path string) (*resume.Store, func(), error) {
+func openForImport(path string, how resume.Config) (*resume.Store, func(), error) {
 	dir, err := openStoreDir(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := resume.Open(dir, resume.Config{Format: vhdxstore.Format{}, Software: softwareVersion()})
+	store, err := resume.Open(dir, how)
 	if err != nil {
 		dir.Close()
 		if _, ok := errors.AsType[*durable.LockedError](err); ok {
