@@ -56,7 +56,7 @@ func (f *pointsFlags) addWithSocket(cmd *cobra.Command) {
 
 // openStore opens the store for reading, beside an appliance that may be working
 // on it.
-func (f *pointsFlags) openStore() (*resume.Store, error) {
+func (f *pointsFlags) openStore(format resume.Format) (*resume.Store, error) {
 	path := f.store
 	if path == "" {
 		cfg, err := f.load()
@@ -75,7 +75,7 @@ func (f *pointsFlags) openStore() (*resume.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	store, err := resume.OpenReadOnly(dir, resume.Config{Format: vhdxstore.Format{}})
+	store, err := resume.OpenReadOnly(dir, resume.Config{Format: format})
 	if err != nil {
 		dir.Close()
 		return nil, fmt.Errorf("open store %s: %w", diskio.Printable(path), err)
@@ -117,7 +117,7 @@ func (f *pointsFlags) list(cmd *cobra.Command) ([]resume.Point, error) {
 			return nil, answered(err)
 		}
 	}
-	store, err := f.openStore()
+	store, err := f.openStore(vhdxstore.Format{})
 	if err != nil {
 		return nil, err
 	}

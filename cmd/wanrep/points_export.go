@@ -57,7 +57,9 @@ appear when all of them are complete and right.`,
 			if format != "vhdx" && format != "raw" {
 				return fail(exitUsage, "", "--format %q is neither vhdx nor raw", format)
 			}
-			store, err := f.openStore()
+			reading := newReading(cmd.ErrOrStderr())
+			defer reading.clear()
+			store, err := f.openStore(reading.format())
 			if err != nil {
 				return err
 			}
@@ -71,6 +73,7 @@ appear when all of them are complete and right.`,
 				return err
 			}
 			doc, err := exportPoint(cmd.Context(), store, p, to, format)
+			reading.clear()
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +12,6 @@ import (
 	"wanrep/diskio"
 	"wanrep/diskio/durable"
 	"wanrep/resume"
-	"wanrep/resume/vhdxstore"
 )
 
 func newPointsSeedCommand() *cobra.Command {
@@ -81,7 +81,9 @@ it was.`,
 
 func (f *seedImport) run(cmd *cobra.Command) error {
 	path, peers := f.store, []configs.Peer(nil)
-	how := resume.Config{Format: vhdxstore.Format{}, Software: softwareVersion()}
+	reading := newReading(cmd.ErrOrStderr())
+	defer reading.clear()
+	how := resume.Config{Format: reading.format(), Software: softwareVersion()}
 	if path == "" {
 		cfg, err := f.load()
 		if err != nil {
@@ -121,7 +123,8 @@ func (f *seedImport) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		at, err := importSeed(cmd, store, from, dir, seed)
+		at, err := importSeed(cmd.Context(), store, how.Format, from, dir, seed)
+		reading.clear()
 		if err != nil {
 			return fmt.Errorf("import the seed of %s: %w", diskio.Printable(seed.VM), err)
 		}
@@ -176,9 +179,8 @@ func openForImport(path string, how resume.Config) (*resume.Store, func(), error
 	}, nil
 }
 
-func importSeed(cmd *cobra.Command, store *resume.Store, from durable.FS, dir string, seed resume.Seed) (resume.Position, error) {
-	ctx := cmd.Context()
-	if err := resume.VerifySeed(ctx, from, vhdxstore.Format{}, dir, seed); err != nil {
+func importSeed(ctx context.Context, store *resume.Store, format resume.Format, from durable.FS, dir string, seed resume.Seed) (resume.Position, error) {
+	if err := resume.VerifySeed(ctx, from, format, dir, seed); err != nil {
 		return resume.Position{}, err
 	}
 	return store.ImportSeed(ctx, from, dir, seed)

@@ -20,7 +20,6 @@ import (
 	"wanrep/diskio/durable"
 	"wanrep/replicate"
 	"wanrep/resume"
-	"wanrep/resume/vhdxstore"
 )
 
 // seedExportSchema names the document of "wanrep points seed export --json".
@@ -87,7 +86,9 @@ func (f *seedExport) run(cmd *cobra.Command) error {
 		}
 	}
 	doc := seedExportDocument{Schema: seedExportSchema}
-	doc.Seed, doc.Dir, err = f.export(cmd.Context(), cfg.Name, vms[at], has)
+	reading := newReading(cmd.ErrOrStderr())
+	doc.Seed, doc.Dir, err = f.export(cmd.Context(), reading, cfg.Name, vms[at], has)
+	reading.clear()
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return fail(exitFailed, "take another directory, or remove that seed", "%w", err)
@@ -124,7 +125,7 @@ func vmNames(vms []replicate.VM) string {
 }
 
 // export opens the disks and writes the seed.
-func (f *seedExport) export(ctx context.Context, source string, vm replicate.VM, has map[string]int64) (resume.Seed, string, error) {
+func (f *seedExport) export(ctx context.Context, reading *reading, source string, vm replicate.VM, has map[string]int64) (resume.Seed, string, error) {
 	seed := resume.Seed{Source: source, VM: vm.Name, Time: time.Now().UTC(), Software: softwareVersion()}
 	var disks []resume.SeedSource
 	defer func() {
@@ -137,7 +138,7 @@ func (f *seedExport) export(ctx context.Context, source string, vm replicate.VM,
 		if err != nil {
 			return seed, "", fmt.Errorf("open disk %s: %w", diskio.Printable(d.Name), err)
 		}
-		disks = append(disks, resume.SeedSource{Content: snapshot, Check: snapshot.Check, From: min(has[d.Name], snapshot.Size())})
+		disks = append(disks, resume.SeedSource{Content: readDisk{snapshot, reading, vm.Name + "/" + d.Name}, Check: snapshot.Check, From: min(has[d.Name], snapshot.Size())})
 		identity, err := replicate.Identity(snapshot)
 		if err != nil {
 			return seed, "", fmt.Errorf("open disk %s: %w", diskio.Printable(d.Name), err)
@@ -155,7 +156,7 @@ func (f *seedExport) export(ctx context.Context, source string, vm replicate.VM,
 		return seed, "", err
 	}
 	defer to.Close()
-	seed, dir, err := resume.ExportSeed(ctx, to, vhdxstore.Format{}, seed, disks)
+	seed, dir, err := resume.ExportSeed(ctx, to, reading.format(), seed, disks)
 	return seed, filepath.Join(f.to, dir), err
 }
 

@@ -127,7 +127,9 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	store, err := f.openStore()
+	reading := newReading(cmd.ErrOrStderr())
+	defer reading.clear()
+	store, err := f.openStore(reading.format())
 	if err != nil {
 		return err
 	}
@@ -141,7 +143,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 	if err != nil && f.pointQuery != (pointQuery{}) {
 		return err
 	}
-	v := &verification{flags: f, store: store, trust: trust, out: io.Discard,
+	v := &verification{flags: f, store: store, trust: trust, reading: reading, out: io.Discard,
 		doc: verifyDocument{Schema: verifySchema, Sample: float64(f.sample), Seed: f.seed, Points: []verifiedPoint{}}}
 	if !f.json {
 		v.out = cmd.OutOrStdout()
@@ -189,11 +191,12 @@ func printVerifyDocument(cmd *cobra.Command, doc verifyDocument, ended error) er
 
 // A verification is one run of the command.
 type verification struct {
-	flags *verifyFlags
-	store *resume.Store
-	trust *trust
-	out   io.Writer
-	doc   verifyDocument
+	flags   *verifyFlags
+	store   *resume.Store
+	trust   *trust
+	reading *reading
+	out     io.Writer
+	doc     verifyDocument
 	// through tells that all points that are meant were verified.
 	through bool
 }
@@ -238,6 +241,7 @@ func (v *verification) verify(cmd *cobra.Command, points []resume.Point) error {
 		} else if len(problems) == 0 {
 			continue
 		}
+		v.reading.clear()
 		done := verifiedPoint{Source: p.Source, VM: p.VM, Point: p.Point, OK: len(problems) == 0, SignedBy: v.trust.signer(v.store, p), Problems: problems}
 		v.doc.Points = append(v.doc.Points, done)
 		if !done.OK {
