@@ -92,7 +92,7 @@ func runHere(ctx context.Context, cfg *configs.Config, job string, stderr io.Wri
 	if screen.terminal {
 		out = io.Discard // the bars tell it
 	}
-	book := newLogbook(out, slog.LevelWarn)
+	book := newLogbook(out, slog.LevelInfo)
 	source, err := openSource(cfg, book.log, nil)
 	if err != nil {
 		return nil, err
