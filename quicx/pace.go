@@ -21,9 +21,9 @@ const (
 	// minPiece and maxPiece bound it, in bytes: about one packet, and what QUIC
 	// packs with the least effort.
 	minPiece, maxPiece = 1200, 16 << 10
-	// headerBytes is what the IP and UDP headers of a datagram of datagramBytes
-	// add to it.
-	headerBytes, datagramBytes = 28, 1252
+	// headerBytes is what the IP and UDP headers of each datagram, of datagramBytes
+	// at most, add to it.
+	headerBytes, datagramBytes = 28, 1452
 )
 
 // A pace limits how much is sent: the datagrams of all sockets of an uplink, or of

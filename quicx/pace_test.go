@@ -162,6 +162,27 @@ func TestMaxRateOfUplinks(t *testing.T) {
 	})
 }
 
+// What is sent again counts, and what QUIC adds to the data.
+func TestMaxRateOnABadLine(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const limit = 50_000
+		_, link, _ := busyWorld(t, w, 1, func(c *Config) { c.MaxRate = limit })
+		var sent atomic.Int64
+		w.wan.mu.Lock()
+		w.wan.alter = func(p simnet.Packet) (simnet.Packet, bool) {
+			return p, hostOf(p.From) != uplinkIP(0) || sent.Add(1)%10 != 0
+		}
+		w.wan.mu.Unlock()
+		m := w.meter()
+		time.Sleep(time.Minute)
+		got, _ := m.take(0)
+		checkRate(t, "with a tenth lost", got, limit, time.Minute)
+		if s := link.Stats(); s.Loss < 0.05 {
+			t.Errorf("the test needs loss: %+v", s)
+		}
+	})
+}
+
 // Who waits for a low limit goes on as soon as it is lifted, or the stream ends.
 func TestWaitingForALimitEnds(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
