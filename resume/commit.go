@@ -54,7 +54,7 @@ func (p *Part) commit() (Manifest, error) {
 	if err := p.closeFiles(); err != nil {
 		return Manifest{}, err
 	}
-	previous, err := p.store.previous(p.vm.dir)
+	previous, err := p.store.previous(p.vm.dir, m.Point)
 	if err != nil {
 		return Manifest{}, err
 	}

@@ -17,8 +17,8 @@ const (
 	StateCommitted = "committed"
 	StatePart      = "part" // being received, or waiting for its source
 	// StateDamaged is a committed point of which the manifest can't be read, or a
-	// file is missing, or the same is true of a point on which it builds. Without a
-	// manifest, Source and VM are the names of its directories.
+	// file is missing, or the same is true of a point on which it builds. If none of a
+	// VM's points has a manifest, Source and VM are the names of its directories.
 	StateDamaged = "damaged"
 )
 
@@ -91,22 +91,39 @@ func (s *Store) List() ([]Point, error) {
 	}
 	var list []Point
 	for _, dir := range dirs {
-		// Parts first: one that is committed meanwhile is then seen as a point too
-		// and not missed.
-		part, err := s.listPart(dir)
-		if err != nil {
-			return nil, err
-		}
-		points, err := s.listPoints(dir)
+		points, err := s.listVM(dir)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, points...)
-		if part != nil && (len(points) == 0 || points[len(points)-1].Point < part.Point) {
-			list = append(list, *part)
-		}
 	}
 	return list, nil
+}
+
+// ListVM is List for one VM.
+func (s *Store) ListVM(source, vm string) ([]Point, error) {
+	dir, err := vmDir(source, vm)
+	if err != nil {
+		return nil, err
+	}
+	return s.listVM(dir)
+}
+
+func (s *Store) listVM(dir string) ([]Point, error) {
+	// Parts first: one that is committed meanwhile is then seen as a point too and
+	// not missed.
+	part, err := s.listPart(dir)
+	if err != nil {
+		return nil, err
+	}
+	points, err := s.listPoints(dir)
+	if err != nil {
+		return nil, err
+	}
+	if part != nil && (len(points) == 0 || points[len(points)-1].Point < part.Point) {
+		points = append(points, *part)
+	}
+	return points, nil
 }
 
 func (s *Store) listPoints(vmDir string) ([]Point, error) {
@@ -120,6 +137,8 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 		return nil, err
 	}
 	var list []Point
+	var known Point // one that has a manifest
+	var unnamed []int
 	chains := s.chains(vmDir)
 	for _, name := range names {
 		if chains.pruned.hides(name) {
@@ -128,6 +147,9 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 		p := Point{Source: path.Dir(vmDir), VM: path.Base(vmDir), Point: name}
 		if files := chains.files(name); files.err == nil {
 			p = files.manifest.point()
+			known = p
+		} else {
+			unnamed = append(unnamed, len(list))
 		}
 		if err := chains.check(name); isDamaged(err) {
 			s.cfg.Log.Warn("point is damaged", "point", name, "err", err)
@@ -136,6 +158,11 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 			return nil, err
 		}
 		list = append(list, p)
+	}
+	if known.VM != "" {
+		for _, i := range unnamed {
+			list[i].Source, list[i].VM = known.Source, known.VM
+		}
 	}
 	return list, nil
 }

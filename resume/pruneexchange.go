@@ -92,6 +92,11 @@ func (s *Store) exchangeFiles(v *vmState, r pruneRecord) error {
 			return err
 		}
 	}
+	if m.Schema == manifestSchema1 { // it gets what it did not have
+		if m.Previous, err = s.previous(v.dir, r.Child); err != nil {
+			return err
+		}
+	}
 	return s.writeManifest(child, &m)
 }
 
@@ -163,6 +168,11 @@ func (s *Store) relink(vmDir string, r pruneRecord) error {
 	pruned, err := s.readPoint(vmDir, r.Point)
 	if err != nil || pruned == nil {
 		return err
+	}
+	if pruned.Schema == manifestSchema1 {
+		if pruned.Previous, err = s.previous(vmDir, r.Point); err != nil {
+			return err
+		}
 	}
 	after, err := s.linked(vmDir, r.Point)
 	if err != nil {
@@ -236,7 +246,7 @@ func (s *Store) mayRewrite(vmDir string, r pruneRecord) error {
 		change = append(change, child)
 	}
 	for _, m := range change {
-		if err := s.mayReplace(path.Join(vmDir, pointsName, m.Point), m); err != nil {
+		if _, err := s.mayReplace(path.Join(vmDir, pointsName, m.Point), m); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 
 	"wanrep/diskio/durable"
 )
@@ -88,12 +89,16 @@ func (s *Store) sign(m *Manifest) error {
 
 // writeManifest signs a manifest and makes it durable in dir, the only way in which
 // one is written. One that is there is replaced only if it is what was signed and
-// claims the same, and never by one without a signature if it has one.
+// claims the same, and never by one without a signature if it has one. If it has none,
+// nobody vouches for it now either.
 func (s *Store) writeManifest(dir string, m *Manifest) error {
-	if err := s.mayReplace(dir, *m); err != nil {
+	old, err := s.mayReplace(dir, *m)
+	if err != nil {
 		return err
 	}
-	if err := s.sign(m); err != nil {
+	if old != nil && old.Signature == nil {
+		m.Schema, m.Signature = manifestSchema, nil
+	} else if err := s.sign(m); err != nil {
 		return err
 	}
 	b, err := m.encode()
@@ -103,45 +108,48 @@ func (s *Store) writeManifest(dir string, m *Manifest) error {
 	return durable.WriteFile(s.fsys, path.Join(dir, manifestName), b, readOnlyPerm)
 }
 
-func (s *Store) mayReplace(dir string, m Manifest) error {
+// mayReplace returns the manifest that m is to replace, nil without one, or why it must
+// not.
+func (s *Store) mayReplace(dir string, m Manifest) (*Manifest, error) {
 	name := path.Join(dir, manifestName)
 	old, err := readManifest(s.fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := old.checkSignature(); err != nil {
-		return &damagedError{name, err.Error()}
+		return nil, &damagedError{name, err.Error()}
 	}
 	if old.Signature != nil && s.cfg.Signer == nil {
-		return fmt.Errorf("%s is signed, and there is no identity here to sign it again", name)
+		return nil, fmt.Errorf("%s is signed, and there is no identity here to sign it again", name)
 	}
 	was, err := json.Marshal(old.claims())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	is, err := json.Marshal(m.claims())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !bytes.Equal(was, is) {
-		return fmt.Errorf("%s: what a point claims can't be changed", name)
+		return nil, fmt.Errorf("%s: what a point claims can't be changed", name)
 	}
-	return nil
+	return &old, nil
 }
 
-// previous returns what ties a new point to the newest of the VM: of those whose
-// manifest can be read, since nothing can be said of another.
-func (s *Store) previous(vmDir string) (*Previous, error) {
+// previous returns what ties a point to the newest one of the VM before it: of those
+// whose manifest can be read, since nothing can be said of another.
+func (s *Store) previous(vmDir, point string) (*Previous, error) {
 	names, err := s.pointDirs(path.Join(vmDir, pointsName))
 	if err != nil {
 		return nil, err
 	}
-	for len(names) > 0 {
-		name := names[len(names)-1]
-		names = names[:len(names)-1]
+	for _, name := range slices.Backward(names) {
+		if name >= point {
+			continue
+		}
 		m, err := readManifest(s.fsys, path.Join(vmDir, pointsName, name))
 		if isDamaged(err) || errors.Is(err, fs.ErrNotExist) {
 			continue
