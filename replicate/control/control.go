@@ -19,6 +19,7 @@
 //	GET    /v1/goroutines    {"text":…}, how many goroutines are where in the code
 //	POST   /v1/runs          {"job":"…"}; a line a second {"status":…}, then {"report":…,"error":…}
 //	DELETE /v1/runs/{job}    interrupt that run
+//	POST   /v1/prune         a prune request; {"report":…,"error":…}
 //	POST   /v1/pause         {"job":"…","because":"…"}; without a job all are held
 //	POST   /v1/resume        {"job":"…"}
 //	PUT    /v1/limit         {"rate":bytes a second}; 0 is no limit
@@ -61,6 +62,10 @@ type Appliance interface {
 	Points(ctx context.Context) (json.RawMessage, error)
 	// PeerStatus asks a target how this source's VMs are there.
 	PeerStatus(ctx context.Context, peer string) (progress.Status, error)
+	// Prune removes points of the store that its rules do not keep, or tells which.
+	// What the request says is the appliance's to read. A report may come even beside
+	// an error. It ends early when ctx does.
+	Prune(ctx context.Context, request json.RawMessage) (report json.RawMessage, err error)
 	// Events are what happens.
 	Events() *progress.Feed[progress.Event]
 	Operation

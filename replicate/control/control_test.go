@@ -57,6 +57,10 @@ func (f *fake) Run(ctx context.Context, job string) (json.RawMessage, error) {
 	}
 }
 
+func (f *fake) Prune(_ context.Context, request json.RawMessage) (json.RawMessage, error) {
+	return request, &Error{Code: WrongRole, Text: "not here"}
+}
+
 func (f *fake) Points(context.Context) (json.RawMessage, error) {
 	return nil, &Error{Code: WrongRole, Text: "a source keeps no points"}
 }
@@ -154,6 +158,10 @@ func TestQuestionsAndAnswers(t *testing.T) {
 	ctx := t.Context()
 	if s, err := c.Status(ctx); err != nil || s.Name != "branch-lyon" || s.Schema != progress.Schema {
 		t.Errorf("Status = %+v, %v", s, err)
+	}
+	report, err := c.Prune(ctx, map[string]bool{"dry_run": true})
+	if code(err) != WrongRole || string(report) != `{"dry_run":true}` {
+		t.Errorf("prune: %s, %v", report, err)
 	}
 	if _, err := c.Points(ctx); code(err) != WrongRole {
 		t.Errorf("Points: got %v, want code %q", err, WrongRole)

@@ -70,6 +70,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/logs", s.logs)
 	mux.HandleFunc("GET /v1/goroutines", plain(goroutines))
 	mux.HandleFunc("GET /v1/peers/{name}/status", plain(s.peerStatus))
+	mux.HandleFunc("POST /v1/prune", s.prune)
 	mux.HandleFunc("POST /v1/pause", plain(s.pause))
 	mux.HandleFunc("POST /v1/resume", plain(s.resume))
 	mux.HandleFunc("PUT /v1/limit", plain(s.limit))
