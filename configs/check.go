@@ -52,7 +52,7 @@ func (d *document) check(c *Config, root map[string]any) {
 		d.checkVMs(c)
 		d.checkJobs(c)
 	case RoleTarget:
-		d.checkTarget(c, root)
+		d.checkTarget(c)
 	}
 }
 
@@ -330,7 +330,7 @@ func (d *document) checkCount(at string, n int) {
 	}
 }
 
-func (d *document) checkTarget(c *Config, root map[string]any) {
+func (d *document) checkTarget(c *Config) {
 	d.checkAddress("listen.address", c.Listen.Address, false)
 	if c.Store.Path == "" {
 		d.problem("store.path", `write path = "/srv/wanrep" under [store]`, "a target needs a store")
@@ -340,7 +340,4 @@ func (d *document) checkTarget(c *Config, root map[string]any) {
 	d.checkCount("retention.daily", r.Daily)
 	d.checkCount("retention.weekly", r.Weekly)
 	d.checkCount("retention.monthly", r.Monthly)
-	if _, written := root["retention"]; written {
-		d.warning("retention", "", "retention is not applied in this version: every point is kept")
-	}
 }

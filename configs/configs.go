@@ -141,12 +141,15 @@ type Store struct {
 	Path string `toml:"path" json:"path"`
 }
 
-// Retention says how many points of a VM are kept.
+// Retention says how many points of a VM are kept. Where all counts are 0, every point
+// is.
 type Retention struct {
 	Last    int `toml:"last" json:"last"`
 	Daily   int `toml:"daily" json:"daily"`
 	Weekly  int `toml:"weekly" json:"weekly"`
 	Monthly int `toml:"monthly" json:"monthly"`
+	// MinAge is the age below which no point goes, whatever the counts say.
+	MinAge Duration `toml:"min_age" json:"min_age"`
 }
 
 // maxFileBytes bounds a config. One with 200 VMs has about 40 KiB.

@@ -24,10 +24,13 @@ func defaults(role string) *Config {
 		c.Reattach = Reattach{RedialEvery: Duration(15 * time.Second), RedialFor: Duration(30 * time.Minute)}
 	case RoleTarget:
 		c.Listen = Listen{Address: ":7443"}
-		c.Retention = Retention{Last: 7}
+		c.Retention = DefaultRetention()
 	}
 	return c
 }
+
+// DefaultRetention is which points stay where nothing is said.
+func DefaultRetention() Retention { return Retention{Last: 7, MinAge: Duration(7 * day)} }
 
 // setDefaults is called for each [[job]] before it is read.
 func (j *Job) setDefaults() {

@@ -133,11 +133,4 @@ func TestWarnings(t *testing.T) {
 	if len(c.Warnings) != 1 || c.Warnings[0].String() != want {
 		t.Errorf("got %v, want %s", c.Warnings, want)
 	}
-	c, err = Parse("w.toml", []byte("role=\"target\"\nname=\"t\"\nstore.path=\"s\"\nretention.last=3\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(c.Warnings) != 1 || c.Warnings[0].Line != 4 {
-		t.Errorf("got %v", c.Warnings)
-	}
 }

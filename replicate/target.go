@@ -10,11 +10,12 @@ import (
 
 	"wanrep/diskio/durable"
 	"wanrep/replicate/progress"
+	"wanrep/replicate/retain"
 	"wanrep/replicate/wire"
 	"wanrep/resume"
 )
 
-// TargetConfig is what a target works with. All fields but State and
+// TargetConfig is what a target works with. All fields but State, Retention and
 // Space are needed.
 type TargetConfig struct {
 	Name     string
@@ -23,6 +24,8 @@ type TargetConfig struct {
 	// State is the directory in which the target remembers what its sources say of
 	// their VMs besides content. Nil: it is forgotten when the target ends.
 	State durable.FS
+	// Retention says which points stay. The zero value keeps all of them.
+	Retention retain.Rules
 	// Space tells where the store is and how much room it has. Nil: it is not shown.
 	Space func() (progress.Store, error)
 	Board *progress.Board
@@ -48,7 +51,8 @@ type Target struct {
 	// kept counts the committed points of each VM.
 	kept map[vmKey]kept
 
-	book *vmBook
+	book   *vmBook
+	keeper *keeper
 
 	// admission is held while a process of a source is let in (see fence.go).
 	admission sync.Mutex
@@ -75,6 +79,7 @@ type holder struct {
 // NewTarget shows what the store holds.
 func NewTarget(cfg TargetConfig) *Target {
 	t := &Target{cfg: cfg, holders: map[vmKey]*holder{}, kept: map[vmKey]kept{}, admitted: map[*targetLink]struct{}{}}
+	t.keeper = newKeeper(cfg, t.pruned)
 	t.showStore()
 	t.book = openVMBook(cfg.State, cfg.Log)
 	t.showBook()
@@ -91,6 +96,7 @@ func (t *Target) Serve(ctx context.Context, accept func(context.Context) (Link, 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	links.Go(func() { t.watchSpace(ctx) })
+	links.Go(func() { t.keeper.run(ctx) })
 	places := make(chan struct{}, maxLinks)
 	for {
 		link, err := accept(ctx)
@@ -213,6 +219,22 @@ func (t *Target) keep(key vmKey, point string, at time.Time) {
 			b.State = progress.Committed
 		}
 	})
+}
+
+// pruned notes how many committed points less a VM has, and the time of the oldest.
+func (t *Target) pruned(key vmKey, points int, oldest time.Time) {
+	t.mu.Lock()
+	k := t.kept[key]
+	k.points, k.oldest = k.points-points, oldest
+	t.kept[key] = k
+	t.mu.Unlock()
+	t.cfg.Board.VM(key.source, key.vm, func(b *progress.VM) { b.Points = k.points })
+	t.showSpace()
+}
+
+// Prune applies the retention rules, as the operator asks.
+func (t *Target) Prune(ctx context.Context, r PruneRequest) (PruneReport, error) {
+	return t.keeper.prune(ctx, r)
 }
 
 // known returns what a VM has in the store.

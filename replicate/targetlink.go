@@ -346,6 +346,7 @@ func (l *targetLink) commit(m *wire.Commit) (any, error) {
 	l.target.keep(vmKey{l.link.Peer(), p.vm}, manifest.Point, manifest.Committed)
 	l.target.showSpace()
 	l.target.cfg.Board.Event(progress.Event{Level: progress.Info, Peer: l.link.Peer(), VM: p.vm, Text: "point " + manifest.Point + " committed"})
+	l.target.keeper.committed(vmKey{l.link.Peer(), p.vm})
 	return &wire.Committed{}, nil
 }
 

@@ -164,6 +164,9 @@ func (v *verdict) judgeVMs(s progress.Status, limits ageLimits) {
 		if vm.Damage != "" {
 			v.note(healthCritical, "points of %s damaged: %s", name, vm.Damage)
 		}
+		if vm.Held != "" {
+			v.note(healthWarning, "%s", vm.Held)
+		}
 		at := limits.of(vm)
 		if vm.Newest.IsZero() {
 			h := healthWarning

@@ -37,6 +37,8 @@ func TestJudge(t *testing.T) {
 			status: progress.Status{VMs: []progress.VM{vm(time.Hour, 0)}}},
 		{name: "damaged", want: healthCritical, text: "points of sql01 damaged: a digest differs",
 			status: progress.Status{VMs: []progress.VM{{VM: "sql01", Newest: noon, Damage: "a digest differs"}}}},
+		{name: "held", want: healthWarning, text: "the points of sql01 are held: the clock went back",
+			status: progress.Status{VMs: []progress.VM{{VM: "sql01", Newest: noon, Held: "the points of sql01 are held: the clock went back"}}}},
 		{name: "no point yet", want: healthWarning, text: "sql01 has no point yet",
 			status: progress.Status{VMs: []progress.VM{{VM: "sql01"}}}},
 		{name: "no point for days", want: healthCritical, text: "sql01 has no point yet",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 
 	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
@@ -46,6 +47,11 @@ func (t *targetAppliance) PeerStatus(context.Context, string) (progress.Status, 
 
 // Events are what happens at the target.
 func (t *targetAppliance) Events() *progress.Feed[progress.Event] { return t.board.Events() }
+
+// Prune tells that a source has no points.
+func (s *sourceAppliance) Prune(context.Context, json.RawMessage) (json.RawMessage, error) {
+	return nil, &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: "prune at the target"}
+}
 
 // Pause tells that a target has no jobs.
 func (t *targetAppliance) Pause(context.Context, string, string) error {

@@ -31,6 +31,7 @@ the first point of a VM there.`,
 		newPointsShowCommand(),
 		newPointsVerifyCommand(),
 		newPointsExportCommand(),
+		newPointsPruneCommand(),
 		newPointsSeedCommand(),
 	)
 }

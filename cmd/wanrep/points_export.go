@@ -101,6 +101,16 @@ appear when all of them are complete and right.`,
 // exportPoint writes every disk beside its final name, and renames them when all
 // are right.
 func exportPoint(ctx context.Context, store *resume.Store, p resume.Point, to, format string) (doc exportDocument, err error) {
+	reading, err := store.Read(p)
+	if err != nil {
+		return doc, err
+	}
+	defer func() {
+		if err != nil && reading.Pruned() {
+			err = resume.ErrPruned
+		}
+		reading.Close()
+	}()
 	m, err := store.Manifest(p)
 	if err != nil {
 		return doc, err

@@ -26,6 +26,7 @@ import (
 	"wanrep/diskio/image"
 	"wanrep/diskio/raw"
 	"wanrep/quicx"
+	"wanrep/replicate"
 	"wanrep/resume"
 	"wanrep/resume/vhdxstore"
 )
@@ -37,6 +38,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"rawdisk":    scriptRawDisk,
 			"store":      scriptStore,
+			"points":     scriptPoints,
 			"corrupt":    scriptCorrupt,
 			"json":       scriptJSON,
 			"mode":       scriptMode,
@@ -63,6 +65,25 @@ func scriptRawDisk(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
+// points N DIR DISK… makes a store, which is not signed, with N points of VM sql01 of
+// source branch, a day apart. They are all the same.
+func scriptPoints(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	fsys, err := durable.OS(dir)
+	ts.Check(err)
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	at := time.Date(2026, 10, 1, 10, 0, 0, 0, time.UTC)
+	store, err := resume.Open(fsys, resume.Config{Format: vhdxstore.Format{}, Now: func() time.Time { return at }})
+	ts.Check(err)
+	defer store.Close()
+	for range n {
+		commitPoint(ts, store, args[2:])
+		at = at.AddDate(0, 0, 1)
+	}
+}
+
 // store DIR [DISK…] makes a store. With disks it has a committed point of VM
 // sql01 of source branch, whose disks have the content of those raw files, and a
 // part of a second point that has received half of the first disk. $PIN becomes the
@@ -86,8 +107,21 @@ func scriptStore(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 
-	var specs []resume.DiskSpec
-	for i, path := range args[1:] {
+	specs := commitPoint(ts, store, args[1:])
+	part, err := store.Begin("branch", "sql01", specs[:1])
+	ts.Check(err)
+	d := part.Disks()[0]
+	receive(ts, d, ts.MkAbs(args[1]), d.Spec().Size/2)
+	ts.Check(d.SkipTo(d.Spec().Size / 2))
+	_, err = d.Sync()
+	ts.Check(err)
+	ts.Check(part.Close())
+}
+
+// commitPoint commits a point whose disks have the content of raw files, and returns
+// how they are described.
+func commitPoint(ts *testscript.TestScript, store *resume.Store, disks []string) (specs []resume.DiskSpec) {
+	for i, path := range disks {
 		info, err := os.Stat(ts.MkAbs(path))
 		ts.Check(err)
 		name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
@@ -97,20 +131,12 @@ func scriptStore(ts *testscript.TestScript, _ bool, args []string) {
 	part, err := store.Begin("branch", "sql01", specs)
 	ts.Check(err)
 	for i, d := range part.Disks() {
-		root := receive(ts, d, ts.MkAbs(args[i+1]), d.Spec().Size)
+		root := receive(ts, d, ts.MkAbs(disks[i]), d.Spec().Size)
 		ts.Check(d.Finish(root))
 	}
 	_, err = part.Commit()
 	ts.Check(err)
-
-	part, err = store.Begin("branch", "sql01", specs[:1])
-	ts.Check(err)
-	d := part.Disks()[0]
-	receive(ts, d, ts.MkAbs(args[1]), d.Spec().Size/2)
-	ts.Check(d.SkipTo(d.Spec().Size / 2))
-	_, err = d.Sync()
-	ts.Check(err)
-	ts.Check(part.Close())
+	return specs
 }
 
 // receive writes a disk's content up to an offset, and returns its root.
@@ -198,19 +224,20 @@ func scriptSameDigest(ts *testscript.TestScript, _ bool, args []string) {
 // documents makes an empty document for each schema.
 var documents = map[string]func() any{
 	// Its durations are written as numbers, and configs reads them as text.
-	configSchema:      func() any { return new(map[string]any) },
-	versionSchema:     func() any { return new(versionDocument) },
-	initSchema:        func() any { return new(initDocument) },
-	configCheckSchema: func() any { return new(configCheckDocument) },
-	infoSchema:        func() any { return new(infoDocument) },
-	digestSchema:      func() any { return new(digestDocument) },
-	convertSchema:     func() any { return new(convertDocument) },
-	diskCheckSchema:   func() any { return new(diskCheckDocument) },
-	pointsSchema:      func() any { return new(pointsDocument) },
-	verifySchema:      func() any { return new(verifyDocument) },
-	exportSchema:      func() any { return new(exportDocument) },
-	seedExportSchema:  func() any { return new(seedExportDocument) },
-	seedImportSchema:  func() any { return new(seedImportDocument) },
+	configSchema:          func() any { return new(map[string]any) },
+	versionSchema:         func() any { return new(versionDocument) },
+	initSchema:            func() any { return new(initDocument) },
+	configCheckSchema:     func() any { return new(configCheckDocument) },
+	infoSchema:            func() any { return new(infoDocument) },
+	digestSchema:          func() any { return new(digestDocument) },
+	convertSchema:         func() any { return new(convertDocument) },
+	diskCheckSchema:       func() any { return new(diskCheckDocument) },
+	pointsSchema:          func() any { return new(pointsDocument) },
+	verifySchema:          func() any { return new(verifyDocument) },
+	exportSchema:          func() any { return new(exportDocument) },
+	replicate.PruneSchema: func() any { return new(pruneDocument) },
+	seedExportSchema:      func() any { return new(seedExportDocument) },
+	seedImportSchema:      func() any { return new(seedImportDocument) },
 	mapSchema: func() any {
 		return new(struct {
 			Schema      string      `json:"schema"`

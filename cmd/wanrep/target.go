@@ -83,7 +83,7 @@ func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err 
 			s.Path = cfg.Store.Path
 			s.Free, s.Total, err = durable.Space(cfg.Store.Path)
 			return s, err
-		}, Log: log,
+		}, Retention: retentionRules(cfg.Retention), Log: log,
 	})
 	for _, p := range cfg.Peers {
 		t.board.Link(p.Name, func(*progress.Link) {})
@@ -172,6 +172,17 @@ func (t *targetAppliance) Points(context.Context) (json.RawMessage, error) {
 		points = []resume.Point{}
 	}
 	return json.Marshal(pointsDocument{pointsSchema, points})
+}
+
+// Prune removes the points that the keep rules let go, or tells which.
+func (t *targetAppliance) Prune(ctx context.Context, request json.RawMessage) (json.RawMessage, error) {
+	var r replicate.PruneRequest
+	if err := json.Unmarshal(request, &r); err != nil {
+		return nil, &control.Error{Code: control.BadRequest, Text: fmt.Sprintf("read the request: %.200v", err)}
+	}
+	report, pruning := t.engine.Prune(ctx, r)
+	doc, err := json.Marshal(report)
+	return doc, errors.Join(pruning, err)
 }
 
 // paired keeps a pairing before the source is told that it succeeded. Whichever

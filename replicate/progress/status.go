@@ -201,7 +201,10 @@ type VM struct {
 	// Damage says what is wrong with the VM's points at a target; empty if nothing
 	// is known to be.
 	Damage string `json:"damage"`
-	Disks  []Disk `json:"disks"`
+	// Held says why points that the keep rules let go stay at a target; empty if
+	// none do.
+	Held  string `json:"held"`
+	Disks []Disk `json:"disks"`
 }
 
 // Late tells that the VM is not as recoverable as its RPO demands: the newest
