@@ -28,7 +28,8 @@ var layers = map[string]layer{
 	"cmd/wanrep": {
 		imports: []string{
 			"configs", "diskio", "diskio/digest", "diskio/durable", "diskio/image", "diskio/vhd", "diskio/vhdx",
-			"quicx", "replicate", "replicate/control", "replicate/metrics", "replicate/progress", "resume", "resume/vhdxstore", "test/wan", "tui",
+			"quicx", "replicate", "replicate/control", "replicate/metrics", "replicate/progress", "replicate/retain",
+			"resume", "resume/vhdxstore", "test/wan", "tui",
 		},
 		modules: []string{blake3, cobra, xsys, xterm},
 		tests:   []string{"diskio/raw", creackPTY, testscript},
@@ -47,7 +48,7 @@ var layers = map[string]layer{
 	"quicx": {modules: []string{quicGo, xsys}},
 
 	"replicate": {
-		imports: []string{"diskio", "diskio/digest", "diskio/durable", "replicate/progress", "replicate/wire", "resume"},
+		imports: []string{"diskio", "diskio/digest", "diskio/durable", "replicate/progress", "replicate/retain", "replicate/wire", "resume"},
 		modules: []string{xsync},
 		tests:   []string{"diskio/durable/crashfs", rapid},
 	},
