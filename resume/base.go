@@ -162,7 +162,7 @@ func (c *chains) find(point, disk string) (*layer, error) {
 	}
 	for _, name := range []string{d.File, d.DigestsFile} {
 		// Files that are being exchanged are in one place or the other.
-		if !slices.Contains(p.names, name) && !(c.pruned.State == pruneExchanging && c.pruned.hides(point)) {
+		if !slices.Contains(p.names, name) && !c.pruned.exchanges(point) {
 			return nil, &damagedError{path.Join(dir, name), "it is missing"}
 		}
 	}

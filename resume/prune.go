@@ -197,7 +197,7 @@ func (s *Store) mergePoint(ctx context.Context, v *vmState, r pruneRecord) error
 	}
 	merge := func(upper, lower durable.File) error { return s.cfg.Format.MergeContent(ctx, upper, lower) }
 	for _, p := range pairs {
-		if err := s.withFiles(p, os.O_RDWR, merge); err != nil {
+		if err := s.withFiles(p.childFile(), p.parentFile(), os.O_RDWR, merge); err != nil {
 			return err
 		}
 	}
@@ -218,18 +218,18 @@ func (p mergePair) mergedDigests() string {
 }
 
 // withFiles opens the child's disk for reading and the pruned point's as flag says.
-func (s *Store) withFiles(p mergePair, flag int, do func(upper, lower durable.File) error) error {
-	upper, err := s.fsys.OpenFile(p.childFile(), os.O_RDONLY, 0)
+func (s *Store) withFiles(child, parent string, flag int, do func(upper, lower durable.File) error) error {
+	upper, err := s.fsys.OpenFile(child, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer upper.Close()
 	if flag != os.O_RDONLY {
-		if err := s.fsys.Chmod(p.parentFile(), filePerm); err != nil {
+		if err := s.fsys.Chmod(parent, filePerm); err != nil {
 			return err
 		}
 	}
-	lower, err := s.fsys.OpenFile(p.parentFile(), flag, 0)
+	lower, err := s.fsys.OpenFile(parent, flag, 0)
 	if err != nil {
 		return err
 	}
@@ -310,7 +310,9 @@ func (s *Store) recoverPrune(v *vmState) error {
 	case prunePreparing:
 		return s.abandonPrune(v, r)
 	case pruneExchanging:
-		return s.exchange(v, r)
+		if err := s.exchange(v, r); err != nil && s.pruneOf(v).State == pruneExchanging {
+			return err
+		}
 	}
 	return nil
 }

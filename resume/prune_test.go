@@ -135,34 +135,35 @@ func (p *pruner) check(s *resume.Store) error {
 	if err != nil {
 		return err
 	}
-	var before *resume.Previous
 	for i, point := range list {
+		if point.State == resume.StatePart {
+			continue
+		}
 		if err := compare(s, point, p.want[first+i]); err != nil {
 			if onDisk(err) {
 				return err
 			}
 			return broken("point %s: %v", point.Point, err)
 		}
-		m, err := s.Manifest(point)
-		if err != nil {
-			return err
+		var found error
+		report := func(v resume.VerifyProblem) {
+			if found = errors.New(v.What); !onDisk(found) {
+				found = broken("point %s disk %s %v: %s", v.Point, v.Disk, v.Extent, v.What)
+			}
 		}
-		if i > 0 && (m.Previous == nil || m.Previous.Point != list[i-1].Point) || i == 0 && first == p.pruned && m.Previous != nil {
-			return broken("point %s comes after %v, %v", point.Point, m.Previous, before)
-		}
-		before = m.Previous
-		err = resume.Verify(context.Background(), s, point, func(v resume.VerifyProblem) {
-			err = broken("point %s disk %s %v: %s", v.Point, v.Disk, v.Extent, v.What)
-		})
-		if err != nil {
-			return err
+		if err := resume.Verify(context.Background(), s, point, report); err != nil || found != nil {
+			return errors.Join(err, found)
 		}
 	}
-	return nil
+	var found error
+	report := func(v resume.VerifyProblem) { found = broken("point %s: %s", v.Point, v.What) }
+	err = resume.VerifyChain(s, source, vmName, resume.ChainOptions{Signed: true}, report)
+	return errors.Join(err, found)
 }
 
 // listed returns how many points are gone, if that can be.
 func (p *pruner) listed(list []resume.Point) (int, error) {
+	list = slices.DeleteFunc(slices.Clone(list), func(p resume.Point) bool { return p.State == resume.StatePart })
 	first := len(p.want) - len(list)
 	if first != p.pruned && first != p.pruned+1 || first == len(p.want) {
 		return 0, broken("%d points are left of %d, %d prunes were acknowledged", len(list), len(p.want), p.pruned)

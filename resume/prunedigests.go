@@ -13,7 +13,7 @@ import (
 	"wanrep/diskio/durable"
 )
 
-// mergedSuffix marks a digests file that belongs to the child of a pruned point.
+// mergedSuffix marks files of a pruned point that are to take the place of its child's.
 const mergedSuffix = ".merged"
 
 // prepare writes the digests of the merged disks beside the point's, and proves that
@@ -25,7 +25,7 @@ func (s *Store) prepare(ctx context.Context, v *vmState, r pruneRecord) error {
 	}
 	chains := s.chains(v.dir)
 	for _, p := range pairs {
-		if err := s.withFiles(p, os.O_RDONLY, s.cfg.Format.CanMerge); err != nil {
+		if err := s.withFiles(p.childFile(), p.parentFile(), os.O_RDONLY, s.cfg.Format.CanMerge); err != nil {
 			return fmt.Errorf("merge disk %q: %w", diskio.Printable(p.child.Name), err)
 		}
 		l, err := chains.layer(r.Child, p.child.Name)

@@ -8,6 +8,9 @@ import (
 	"path"
 )
 
+// asideSuffix marks the child's files that were replaced.
+const asideSuffix = ".aside"
+
 // exchange puts the pruned point's files in the place of its child's, writes the
 // manifests that change with that, and removes the point. Every step may have been done
 // already. The caller has the VM's points for itself.
@@ -55,6 +58,9 @@ func (s *Store) exchangeFiles(v *vmState, r pruneRecord) error {
 	if err != nil {
 		return err
 	}
+	if err := s.setAside(pairs); err != nil {
+		return s.putBack(v, r, pairs, err)
+	}
 	merged := map[string]mergePair{}
 	for _, p := range pairs {
 		if err := s.exchangeDisk(p); err != nil {
@@ -70,8 +76,24 @@ func (s *Store) exchangeFiles(v *vmState, r pruneRecord) error {
 			return err
 		}
 	}
-	if len(pairs) == 0 {
-		return nil // the manifest is written
+	if err := s.exchangeManifest(v, r, merged); err != nil {
+		return err
+	}
+	m, err := readManifest(s.fsys, child)
+	if err != nil {
+		return err
+	}
+	if err := s.removeOthers(child, append(m.fileNames(), manifestName)); err != nil {
+		return err
+	}
+	return s.fsys.SyncDir(child)
+}
+
+// exchangeManifest writes the child's manifest, which says on what it builds now.
+func (s *Store) exchangeManifest(v *vmState, r pruneRecord, merged map[string]mergePair) error {
+	child := path.Join(v.dir, pointsName, r.Child)
+	if len(merged) == 0 {
+		return nil // it is written
 	}
 	m, err := readManifest(s.fsys, child)
 	if err != nil {
@@ -100,33 +122,108 @@ func (s *Store) exchangeFiles(v *vmState, r pruneRecord) error {
 	return s.writeManifest(child, &m)
 }
 
+// files returns the names of a disk's two files: where the child's is, where it is set
+// aside, and where the one is that takes its place.
+func (p mergePair) files() [2]exchangedFile {
+	return [2]exchangedFile{
+		{child: p.childFile(), aside: p.childFile() + asideSuffix, parent: p.parentFile(), merged: p.parentFile() + mergedSuffix},
+		{child: p.childDigests(), aside: p.childDigests() + asideSuffix, merged: p.mergedDigests()},
+	}
+}
+
+type exchangedFile struct {
+	child, aside, merged string
+	parent               string // of the content: what merged is called until it is set aside too
+}
+
+// setAside renames the child's files and those that take their place. A system may
+// refuse that while a program has one open, and then nothing has changed yet.
+func (s *Store) setAside(pairs []mergePair) error {
+	for _, p := range pairs {
+		for _, f := range p.files() {
+			if f.parent != "" {
+				if err := s.renameIfThere(f.parent, f.merged); err != nil {
+					return err
+				}
+			}
+			waits, err := s.exists(f.merged)
+			if err != nil {
+				return err
+			}
+			if !waits {
+				continue // it has taken its place
+			}
+			if err := s.renameIfThere(f.child, f.aside); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// putBack undoes setAside, and returns why that has to be.
+func (s *Store) putBack(v *vmState, r pruneRecord, pairs []mergePair, why error) error {
+	for _, p := range pairs {
+		for _, f := range p.files() {
+			waits, err := s.exists(f.merged)
+			if err == nil && !waits && f.parent != "" {
+				waits, err = s.exists(f.parent)
+			}
+			if err != nil || !waits { // it has taken its place: there is no way back
+				return errors.Join(why, err)
+			}
+		}
+	}
+	for _, p := range pairs {
+		for _, f := range p.files() {
+			if err := s.renameIfThere(f.aside, f.child); err != nil {
+				return errors.Join(why, err)
+			}
+			if f.parent == "" {
+				continue
+			}
+			if err := s.renameIfThere(f.merged, f.parent); err != nil {
+				return errors.Join(why, err)
+			}
+		}
+		for _, dir := range []string{p.childDir, p.parentDir} {
+			if err := s.fsys.SyncDir(dir); err != nil {
+				return errors.Join(why, err)
+			}
+		}
+	}
+	r.State = pruneMerged
+	return errors.Join(why, s.record(v, r))
+}
+
+// renameIfThere renames a file that may have been renamed before.
+func (s *Store) renameIfThere(from, to string) error {
+	there, err := s.exists(from)
+	if err != nil || !there {
+		return err
+	}
+	return s.fsys.Rename(from, to)
+}
+
 // exchangeDisk puts the merged files of a disk in the place of the child's.
 func (s *Store) exchangeDisk(p mergePair) error {
-	for _, f := range []struct {
-		from, to string
-		ready    func() error
-	}{
-		{p.parentFile(), p.childFile(), func() error { return s.withFiles(p, os.O_RDWR, s.cfg.Format.MergeIdentity) }},
-		{p.mergedDigests(), p.childDigests(), func() error { return nil }},
-	} {
-		there, err := s.exists(f.from)
+	for _, f := range p.files() {
+		waits, err := s.exists(f.merged)
 		if err != nil {
 			return err
 		}
-		if !there {
-			continue // done before
+		if !waits {
+			continue
 		}
-		if err := f.ready(); err != nil {
+		if f.parent != "" {
+			if err := s.withFiles(f.aside, f.merged, os.O_RDWR, s.cfg.Format.MergeIdentity); err != nil {
+				return err
+			}
+		}
+		if err := s.setReadOnly(f.merged); err != nil {
 			return err
 		}
-		if err := s.setReadOnly(f.from); err != nil {
-			return err
-		}
-		// Windows renames over no file that can't be written.
-		if err := s.fsys.Chmod(f.to, filePerm); err != nil {
-			return err
-		}
-		if err := s.fsys.Rename(f.from, f.to); err != nil {
+		if err := s.fsys.Rename(f.merged, f.child); err != nil {
 			return err
 		}
 	}

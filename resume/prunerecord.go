@@ -50,6 +50,11 @@ func (r pruneRecord) hides(point string) bool {
 	return point == r.Point && r.State != pruneDone && r.State != ""
 }
 
+// exchanges reports whether files of a point are being exchanged.
+func (r pruneRecord) exchanges(point string) bool {
+	return r.State == pruneExchanging && (point == r.Point || point == r.Child)
+}
+
 // readPrune returns the last prune of a VM, the zero record without one.
 func readPrune(fsys durable.FS, vmDir string) (pruneRecord, error) {
 	name := path.Join(vmDir, pruneName)

@@ -47,7 +47,7 @@ func (s *Store) look(dir string) (release func(), err error) {
 			return v.steady.RUnlock, nil
 		}
 		v.steady.RUnlock()
-		if err := s.exchangeAgain(v); err != nil {
+		if err := s.exchangeAgain(v); err != nil && s.pruneOf(v).State == pruneExchanging {
 			return nil, fmt.Errorf("finish the prune of point %s: %w", s.pruneOf(v).Point, err)
 		}
 	}
