@@ -75,14 +75,14 @@ func writtenBy(pid int) (int64, error) {
 	return strconv.ParseInt(string(number), 10, 64)
 }
 
-// longestGap returns the longest time between two moments in which nothing was
-// written. What was written last ends the time that is looked at.
+// longestGap returns the longest time without content of those that began between two
+// moments, of which the first counts as content. A time that nothing ended is none.
 func (m *meter) longestGap(from, to time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var longest time.Duration
 	for _, t := range m.grew {
-		if t.After(to) {
+		if !from.Before(to) {
 			break
 		}
 		if t.After(from) {

@@ -20,9 +20,10 @@ func TestMeter(t *testing.T) {
 		from, to           int
 		longest, firstNext time.Duration
 	}{
-		{"from the event to the next content", 210, 260, 40 * time.Millisecond, 40 * time.Millisecond},
-		{"a gap that begins later", 150, 1000, 650 * time.Millisecond, 50 * time.Millisecond},
-		{"what ends behind the time looked at", 910, 1000, 40 * time.Millisecond, 40 * time.Millisecond},
+		{"from the event to the next content", 210, 250, 40 * time.Millisecond, 40 * time.Millisecond},
+		{"a gap that begins later", 150, 900, 650 * time.Millisecond, 50 * time.Millisecond},
+		{"a gap that ends later", 910, 1000, 4050 * time.Millisecond, 40 * time.Millisecond},
+		{"the first gap is the longest", 910, 940, 40 * time.Millisecond, 40 * time.Millisecond},
 		{"nothing came any more", 6000, 7000, 0, 0},
 	}
 	for _, test := range tests {

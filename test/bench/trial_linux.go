@@ -55,7 +55,7 @@ type measure struct {
 	progress.LinkTotals
 }
 
-// disks are the disks of the VM that every trial sends.
+// diskNames are the disks of the VM that every trial sends.
 var diskNames = []string{"os", "data"}
 
 // newTrial makes two paired appliances and starts a run that takes about as long as
@@ -243,9 +243,14 @@ func (t *trial) finish(ctx context.Context) (measure, error) {
 		}
 	}
 	last := t.event
+	if t.received.firstAfter(last) == 0 {
+		return m, errors.New("the transfer was over before anything happened to it")
+	}
 	if !t.back.IsZero() {
 		last = t.back
-		m.revival = t.received.firstAfter(t.back).Seconds()
+		if m.revival = t.received.firstAfter(last).Seconds(); m.revival == 0 {
+			return m, errors.New("the transfer was over before what was away came back")
+		}
 	}
 	m.stall = t.received.longestGap(t.event, last.Add(watched)).Seconds()
 	return m, t.verify(ctx)
