@@ -279,7 +279,7 @@ func (s *sourceAppliance) explain(err error) error {
 		e.Code = codeRefused
 	case lost != nil && lost.Class == quicx.Auth:
 		e.Code = codeNotPaired
-	case lost != nil && lost.Class == quicx.Refused:
+	case lost != nil && (lost.Class == quicx.Refused || lost.Class == quicx.Ended && lost.Code == quicx.CodeSuperseded):
 		e.Code = codeRefused
 	case lost != nil && lost.Dropped():
 		e.Code = codeUnreachable

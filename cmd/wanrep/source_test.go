@@ -36,6 +36,7 @@ func TestExitCodesOfRuns(t *testing.T) {
 		{name: "another key", err: link(quicx.Auth), want: exitNotPaired},
 		{name: "target full", err: &replicate.RefusedError{Code: "full", Text: "no space left"}, want: exitRefused, hint: "free space"},
 		{name: "target busy", err: link(quicx.Refused), want: exitRefused},
+		{name: "a newer process attached", err: fmt.Errorf("run: %w", &quicx.Error{Class: quicx.Ended, Code: quicx.CodeSuperseded}), want: exitRefused},
 		{name: "no answer", err: link(quicx.Dropped), want: exitPeerUnreachable},
 		{name: "interrupted", err: replicate.ErrInterrupted, want: exitInterrupted, hint: "the next run"},
 		{name: "cancelled", err: context.Canceled, want: exitInterrupted, hint: "the next run"},
