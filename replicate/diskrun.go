@@ -43,6 +43,7 @@ type diskRun struct {
 	complete bool
 	based    bool   // the target has an older content of the disk
 	listed   bool   // a change list was used at some time
+	note     string // in what it differs from the point before
 	rootText string // the root in hex, once known
 }
 

@@ -35,6 +35,8 @@ type VMReport struct {
 	Disks   []DiskReport `json:"disks"`
 	// Warnings are what should be looked at, whatever the outcome.
 	Warnings []string `json:"warnings,omitempty"`
+	// Notes say in what the VM differs from the point before.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // A DiskReport is what a run did with one disk.
@@ -44,6 +46,8 @@ type DiskReport struct {
 	progress.DiskTotals
 	// ChangeList tells that only what the disk's files name as changed was read.
 	ChangeList bool `json:"change_list,omitempty"`
+	// Note says in what the disk differs from that of the point before.
+	Note string `json:"note,omitempty"`
 	// Root is empty unless the VM's disks were all sent.
 	Root string `json:"root"`
 }
@@ -87,12 +91,12 @@ func worse(a, b string) bool {
 }
 
 func (v *vmRun) report() VMReport {
-	rep := VMReport{VM: v.name, Point: v.point, Outcome: v.outcome, Error: text(v.err), Disks: []DiskReport{}, Warnings: v.warnings}
+	rep := VMReport{VM: v.name, Point: v.point, Outcome: v.outcome, Error: text(v.err), Disks: []DiskReport{}, Warnings: v.warnings, Notes: v.notes}
 	if v.base != "" {
 		rep.Base = &v.base
 	}
 	for _, d := range v.disks {
-		rep.Disks = append(rep.Disks, DiskReport{Disk: d.name, VirtualSize: d.size(), DiskTotals: d.report(), ChangeList: d.listed, Root: d.rootText})
+		rep.Disks = append(rep.Disks, DiskReport{Disk: d.name, VirtualSize: d.size(), DiskTotals: d.report(), ChangeList: d.listed, Note: d.note, Root: d.rootText})
 	}
 	return rep
 }

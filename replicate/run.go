@@ -45,8 +45,9 @@ type vmRun struct {
 	outcome string // empty until settled
 	err     error
 	seen    vmMemory // what the target has of it
-	// warnings are what the operator should look at, whatever the outcome.
-	warnings []string
+	// warnings are what the operator should look at, whatever the outcome, and notes
+	// in what the VM differs from the point before.
+	warnings, notes []string
 }
 
 // execute settles every VM of the run: committed, parked or failed.

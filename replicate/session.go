@@ -144,6 +144,7 @@ func (s *session) replicate(ctx context.Context, v *vmRun) error {
 		s.run.remembered(v, err)
 	}
 	v.point, v.base = diskio.Printable(opened.Point), diskio.Printable(opened.Base)
+	s.run.tell(v, opened)
 	for i, d := range v.disks {
 		// What the target made durable after the last acknowledgement that got
 		// through is progress too.

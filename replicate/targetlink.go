@@ -262,9 +262,13 @@ func (l *targetLink) openPoint(ctx context.Context, m *wire.Open) (any, error) {
 // opened tells where the disks continue, the source and the board alike.
 func (l *targetLink) opened(p *openPoint) *wire.Opened {
 	answer := &wire.Opened{Point: p.part.Point(), Base: p.part.Base(), Generation: p.part.Generation()}
-	for _, d := range p.part.Disks() {
+	var notes []string
+	notes, answer.Notes = l.compared(p)
+	for i, d := range p.part.Disks() {
 		_, complete := d.Root()
-		answer.Disks = append(answer.Disks, wire.Offset{Durable: d.Durable(), Complete: complete, Based: d.Based(), BaseIdentity: d.BaseIdentity()})
+		answer.Disks = append(answer.Disks, wire.Offset{
+			Durable: d.Durable(), Complete: complete, Based: d.Based(), BaseIdentity: d.BaseIdentity(), Note: notes[i],
+		})
 		l.target.cfg.Board.Disk(l.link.Peer(), p.vm, d.Spec().Name, func(b *progress.Disk) {
 			b.State, b.Because, b.VirtualSize = progress.Waiting, "", d.Spec().Size
 			b.Offset, b.Durable = d.Durable(), d.Durable()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -204,6 +205,25 @@ func printRun(cmd *cobra.Command, raw json.RawMessage, err error, asJSON bool) e
 			v.VM, diskio.Printable(what), len(v.Disks), tui.Bytes(size), tui.Bytes(sent), tui.Seconds(doc.Duration)); bad != nil {
 			return bad
 		}
+		if bad := printNotes(cmd.OutOrStdout(), v); bad != nil {
+			return bad
+		}
 	}
 	return err
+}
+
+// printNotes prints in what a VM and its disks differ from the point before.
+func printNotes(out io.Writer, v replicate.VMReport) error {
+	notes := slices.Clone(v.Notes)
+	for _, d := range v.Disks {
+		if d.Note != "" {
+			notes = append(notes, "disk "+d.Disk+": "+d.Note)
+		}
+	}
+	for _, n := range notes {
+		if _, err := fmt.Fprintf(out, "  %s\n", diskio.Printable(n)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

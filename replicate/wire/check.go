@@ -44,12 +44,20 @@ func check(message any) error {
 	case *Open:
 		return checkOpen(what, m)
 	case *Opened:
+		if len(m.Notes) > MaxDisks+1 {
+			return badf(what, "%d notes, more than the limit of %d", len(m.Notes), MaxDisks+1)
+		}
+		for _, note := range m.Notes {
+			if len(note) > MaxNote {
+				return badf(what, "a note of %d bytes", len(note))
+			}
+		}
 		for _, d := range m.Disks {
 			if err := checkOffset(what, d.Durable); err != nil {
 				return err
 			}
-			if len(d.BaseIdentity) > MaxIdentity {
-				return badf(what, "a base with an identity of %d bytes", len(d.BaseIdentity))
+			if len(d.BaseIdentity) > MaxIdentity || len(d.Note) > MaxNote {
+				return badf(what, "a base with an identity of %d bytes, and a note of %d", len(d.BaseIdentity), len(d.Note))
 			}
 		}
 	case *Begin:

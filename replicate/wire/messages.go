@@ -37,6 +37,8 @@ const (
 	MaxIdentity = 1024
 	// MaxRPO is ten years in seconds. Nobody watches for longer.
 	MaxRPO = 10 * 365 * 24 * 3600
+	// MaxNote is the most bytes of a note.
+	MaxNote = 1024
 	// MaxBefore is the most earlier processes in a Hello. A source that starts more
 	// often before it learns that a target has let one of them in looks like a copy.
 	MaxBefore = 64
@@ -149,6 +151,8 @@ type Opened struct {
 	// Committed tells that the point is committed already, with these Roots.
 	Committed bool         `cbor:"4,keyasint"`
 	Roots     []digest.Sum `cbor:"5,keyasint"`
+	// Notes say in what the VM differs from the point before, for people.
+	Notes []string `cbor:"6,keyasint,omitempty"`
 }
 
 // An Offset is where the source continues with a disk.
@@ -164,6 +168,9 @@ type Offset struct {
 	// of an older point and known. A source that can tell what changed since reads
 	// only that.
 	BaseIdentity string `cbor:"3,keyasint,omitempty"`
+	// Note says in what the disk differs from that of the point before, for people;
+	// empty for one that is what it was.
+	Note string `cbor:"4,keyasint,omitempty"`
 }
 
 // Begin is the first message on a disk's stream.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,27 +139,60 @@ func (s *sim) increment(round int) replicate.Report {
 	return report
 }
 
-// TestDisksComeAndGo grows, adds, removes and replaces disks between two runs.
+// TestDisksComeAndGo grows, shrinks, adds, removes and replaces disks between two runs.
+// Each is handled by itself, and the report and the source's board say how.
 func TestDisksComeAndGo(t *testing.T) {
-	disks := map[string]*memoryDisk{"data": newDisk(30, 1), "logs": newDisk(20, 2), "os": newDisk(10, 3)}
+	disks := map[string]*memoryDisk{
+		"data": newDisk(30, 1), "grown": newDisk(10, 2), "logs": newDisk(20, 3), "os": newDisk(10, 4), "other": newDisk(6, 5), "sectors": newDisk(5, 6),
+	}
 	bubble(t, disks, func(t *testing.T, s *sim) {
-		if _, err := s.source.Run(t.Context(), "nightly"); err != nil {
-			t.Fatal(err)
+		if report, err := s.source.Run(t.Context(), "nightly"); err != nil || report.VMs[0].Notes != nil || report.VMs[0].Disks[0].Note != "" {
+			t.Fatalf("the first run: %+v, %v", report.VMs, err)
 		}
-		grown := disks["data"]
+		grown := disks["grown"]
 		grown.content = append(grown.content, newDisk(10, 9).content...)
 		grown.version++
-		disks["os"] = newDisk(5, 4) // shrunk, so another disk
-		disks["os"].version = 1
+		disks["os"] = newDisk(5, 7)
+		disks["other"].id = "another"
+		disks["sectors"].sector = 4096
+		delete(disks, "logs")
+		disks["temp"] = newDisk(4, 8)
+		s.endpoint.Close()
+		s.startSource()
 		report, err := s.source.Run(t.Context(), "nightly")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range report.VMs[0].Disks {
-			based := d.SkippedSame > 0
-			if want := d.Disk != "os"; based != want {
-				t.Errorf("disk %s builds on the point before: %v, want %v", d.Disk, based, want)
+		vm := report.VMs[0]
+		const gone = "disk logs is not in the VM any more; point 0000000000000001 is the last that has it"
+		if !slices.Equal(vm.Notes, []string{gone}) {
+			t.Errorf("notes %q, want %q", vm.Notes, gone)
+		}
+		want := map[string]string{
+			"data":    "",
+			"grown":   "it grew from 655360 bytes to 1.2 MiB",
+			"os":      "it was 655360 bytes and is 327680 bytes now: sent whole",
+			"other":   "it is another disk than in point 0000000000000001, where its ID was 6568746f-3072-3231-3334-353637383961: sent whole",
+			"sectors": "it had sectors of 512 (4096) bytes and has 4096 (4096) now: sent whole",
+			"temp":    "it was not in point 0000000000000001: sent whole",
+		}
+		var told strings.Builder
+		for _, e := range s.sources.Status().Events {
+			told.WriteString(e.Text + "\n")
+		}
+		for _, d := range vm.Disks {
+			if d.Note != want[d.Disk] {
+				t.Errorf("disk %s: %q, want %q", d.Disk, d.Note, want[d.Disk])
 			}
+			if d.Note != "" && !strings.Contains(told.String(), "disk "+d.Disk+": "+d.Note) {
+				t.Errorf("no event says of disk %s: %s", d.Disk, d.Note)
+			}
+			if whole := d.SkippedSame == 0; whole != strings.HasSuffix(want[d.Disk], "sent whole") {
+				t.Errorf("disk %s was sent whole: %v", d.Disk, whole)
+			}
+		}
+		if len(vm.Disks) != len(want) || !strings.Contains(told.String(), gone) {
+			t.Errorf("%d disks; the events are\n%s", len(vm.Disks), told.String())
 		}
 		store, points := s.points()
 		for name, d := range disks {
@@ -189,6 +223,9 @@ func TestDamagedBaseIsNotBuiltOn(t *testing.T) {
 		for _, d := range report.VMs[0].Disks {
 			if d.Disk == "data" && d.SkippedSame > 0 {
 				t.Error("disk data was built on a base that is gone")
+			}
+			if !strings.Contains(d.Note, "point 0000000000000001 can't be built on, it is damaged") {
+				t.Errorf("disk %s: the note is %q", d.Disk, d.Note)
 			}
 		}
 		store, points := s.points()

@@ -2,11 +2,13 @@ package ladder
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -229,10 +231,8 @@ func (s *sim) newSource(dir *crashfs.FS) (*replicate.Source, *quicx.Endpoint, *p
 	}
 	var vm replicate.VM
 	vm.Name = "sql01"
-	for _, name := range []string{"data", "logs", "os"} {
-		if _, ok := s.disks[name]; ok {
-			vm.Disks = append(vm.Disks, replicate.Disk{Name: name, Path: name})
-		}
+	for _, name := range slices.Sorted(maps.Keys(s.disks)) {
+		vm.Disks = append(vm.Disks, replicate.Disk{Name: name, Path: name})
 	}
 	schedule, err := replicate.ParseSchedule("daily 22:00")
 	if err != nil {
@@ -255,7 +255,8 @@ func (s *sim) newSource(dir *crashfs.FS) (*replicate.Source, *quicx.Endpoint, *p
 				return s.open(path)
 			}
 			d := s.disks[path]
-			return snapshot{d, d.version}, replicate.Geometry{ID: diskID(path), LogicalSectorSize: 512, PhysicalSectorSize: 4096}, nil
+			g := replicate.Geometry{ID: diskID(cmp.Or(d.id, path)), LogicalSectorSize: cmp.Or(d.sector, 512), PhysicalSectorSize: 4096}
+			return snapshot{d, d.version}, g, nil
 		},
 		Attach: func(string) (replicate.Attacher, error) {
 			return attacher{endpoint.Redialer(s.peer(), quicx.Redial{}, func(a quicx.Attempt) {
@@ -368,8 +369,10 @@ type memoryDisk struct {
 	mu      sync.Mutex
 	content []byte
 	version int
-	read    int64 // bytes, ever
-	bad     int64 // reads at and behind it fail; 0 is none
+	id      string // what its ID begins with; the disk's name unless set
+	sector  int    // bytes; 512 unless set
+	read    int64  // bytes, ever
+	bad     int64  // reads at and behind it fail; 0 is none
 }
 
 func diskID(name string) [16]byte { return [16]byte([]byte(name + "0123456789abcdef")[:16]) }
