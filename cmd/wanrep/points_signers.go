@@ -117,6 +117,16 @@ func (t *trust) signer(store *resume.Store, p resume.Point) *string {
 	return &text
 }
 
+// hint says what to do about points that another identity signed than the appliance's.
+func (t *trust) hint() string {
+	for text := range t.met {
+		if pin, err := quicx.ParsePin(text); t.compared == comparedIdentity && err == nil && !slices.Contains(t.pins, pin) {
+			return "if this target was given a new identity, name the pins of both with --pin"
+		}
+	}
+	return ""
+}
+
 // signers returns who signed, most points first.
 func (t *trust) signers() []pointsSigner {
 	list := []pointsSigner{}

@@ -121,7 +121,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 		return fail(exitUsage, "", "--points %d is not a number of points", f.points)
 	}
 	if !cmd.Flags().Changed("seed") {
-		f.seed = rand.Uint64()
+		f.seed = rand.Uint64N(1 << 53) // what every reader of JSON takes
 	}
 	trust, err := f.trust()
 	if err != nil {
@@ -253,7 +253,7 @@ func (v *verification) verify(cmd *cobra.Command, points []resume.Point) error {
 	}
 	v.through = true
 	if bad > 0 {
-		return fmt.Errorf("%d of %d restore points differ from what was committed", bad, len(v.doc.Points))
+		return fail(exitFailed, v.trust.hint(), "%d of %d restore points differ from what was committed", bad, len(v.doc.Points))
 	}
 	return nil
 }
