@@ -63,6 +63,33 @@ func TestListenerCloseEndsLinks(t *testing.T) {
 	})
 }
 
+// A target that cannot send for a while, because its own uplink is down, keeps its
+// links.
+func TestTargetThatCannotSend(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		l, _, link := attachedWorld(t, w, 2, nil)
+		d := startLoad(t, l, link, 20*time.Millisecond)
+		time.Sleep(time.Second)
+		failing := func(yes bool) {
+			w.wan.mu.Lock()
+			defer w.wan.mu.Unlock()
+			w.wan.fail = map[string]bool{w.targetAddr.IP.String(): yes}
+		}
+		failing(true)
+		time.Sleep(10 * time.Second)
+		failing(false)
+		back := time.Now()
+		time.Sleep(3 * time.Second)
+		if err := link.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if took := d.resumedAt(back).Sub(back); took <= 0 || took > time.Second {
+			t.Errorf("resumed %v after the target could send again", took)
+		}
+		d.end()
+	})
+}
+
 func TestDialIntoSilence(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		e := w.endpoint(w.sourceConfig(testIdentity(t, "branch-lyon"), 2))
