@@ -66,7 +66,7 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 	if open == nil {
 		open = openUplink
 	}
-	for i, u := range ranked(cfg.Uplinks) {
+	for i, u := range byRank(cfg.Uplinks) {
 		up := &uplink{Uplink: u, rank: i, pace: newPace(u.MaxRate)}
 		sent := func(n int) {
 			e.pace.count(n)

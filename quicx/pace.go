@@ -56,11 +56,11 @@ func newPace(bytesPerSecond int64) *pace {
 func (p *pace) set(bytesPerSecond int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pass(time.Now())
-	if p.rate.Swap(max(bytesPerSecond, 0)) == max(bytesPerSecond, 0) {
+	rate := max(bytesPerSecond, 0)
+	if p.rate.Swap(rate) == rate {
 		return false
 	}
-	p.sent, p.handed = 0, 0
+	p.at, p.sent, p.handed = time.Now(), 0, 0
 	close(p.changed)
 	p.changed = make(chan struct{})
 	return true
@@ -142,7 +142,8 @@ func (p *pace) take(n int) (wait time.Duration, changed <-chan struct{}) {
 }
 
 // SetMaxRate limits what the endpoint sends over all its uplinks, in bytes a
-// second; 0 means no limit. What is being sent follows at once.
+// second, headers and what is sent again included; 0 means no limit. What is being
+// sent follows at once.
 func (e *Endpoint) SetMaxRate(bytesPerSecond int64) {
 	if e.pace.set(bytesPerSecond) {
 		e.sayLimit("sending", bytesPerSecond)

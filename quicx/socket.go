@@ -47,7 +47,7 @@ func (g *guard) await(datagram []byte) {
 	}
 }
 
-// sent returns what it is given.
+// sent reports n bytes, and returns n.
 func (g *guard) sent(n int) int {
 	if g.onSent != nil {
 		g.onSent(n)

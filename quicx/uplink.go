@@ -46,8 +46,8 @@ type uplink struct {
 
 func (u *uplink) outlets() []*outlet { return []*outlet{u.primary, u.sibling} }
 
-// ranked returns the uplinks in the order in which they are used.
-func ranked(uplinks []Uplink) []Uplink {
+// byRank returns the uplinks in the order of preference: metered ones come last.
+func byRank(uplinks []Uplink) []Uplink {
 	return slices.SortedStableFunc(slices.Values(uplinks), func(a, b Uplink) int {
 		return falseFirst(a.Metered, b.Metered)
 	})
