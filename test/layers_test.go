@@ -45,7 +45,8 @@ var layers = map[string]layer{
 	"diskio/vhd":             {imports: []string{"diskio"}, tests: []string{rapid}},
 	"diskio/vhdx":            {imports: []string{"diskio"}, modules: []string{xsys}},
 
-	"quicx": {modules: []string{quicGo, xsys}},
+	"quicx/stripe": {tests: []string{rapid}},
+	"quicx":        {imports: []string{"quicx/stripe"}, modules: []string{quicGo, xsys}},
 
 	"replicate": {
 		imports: []string{"diskio", "diskio/digest", "diskio/durable", "replicate/progress", "replicate/retain", "replicate/wire", "resume"},
