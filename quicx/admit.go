@@ -65,6 +65,9 @@ func (l *Listener) admit(conn *quic.Conn) {
 		return
 	}
 	if k := l.enter(conn, cs); k != nil {
+		if cs.NegotiatedProtocol == protocolLane {
+			l.wg.Go(func() { l.enterLane(k) })
+		}
 		k.runTarget(settled)
 		l.leave(k)
 	}
@@ -91,6 +94,11 @@ func (l *Listener) enter(conn *quic.Conn, cs tls.ConnectionState) *Link {
 	}
 	k := newLink(conn, peer.Name, pin, l.say)
 	k.stats.Resumed = cs.DidResume
+	if cs.NegotiatedProtocol == protocolLane {
+		k.say = func(Event) {}
+		l.links[k] = true
+		return k
+	}
 	select {
 	case l.accepted <- k:
 		l.links[k] = true
@@ -118,7 +126,12 @@ func (l *Link) runTarget(settled func()) {
 	}
 	settled()
 	state := l.conn.ConnectionState()
+	token, err := laneToken(state)
+	if err != nil {
+		token = nil // the source's lanes are refused then
+	}
 	l.mu.Lock()
+	l.laneToken = token
 	l.stats.Used0RTT = state.Used0RTT
 	l.stats.Remote = l.conn.RemoteAddr().String()
 	remote := l.stats.Remote
@@ -128,6 +141,7 @@ func (l *Link) runTarget(settled func()) {
 	var answering sync.WaitGroup
 	defer answering.Wait()
 	answering.Go(l.answerBeats)
+	answering.Go(l.grant)
 	ticker := time.NewTicker(moveEvery)
 	defer ticker.Stop()
 	for {

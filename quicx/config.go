@@ -80,6 +80,10 @@ type Config struct {
 	// MaxRate limits what is sent over all uplinks, in bytes a second, headers and
 	// all. Default: no limit. See [Endpoint.SetMaxRate].
 	MaxRate int64
+	// MaxLanes is the most connections that a link may have: it adds some where a
+	// line loses packets at random, which holds each of them back. 1 switches it
+	// off. Default: [MaxLanes].
+	MaxLanes int
 	// OnEvent is called for each event, in order, and must not block.
 	OnEvent func(Event)
 	// Log receives events too. Default: none.
@@ -113,6 +117,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.IdleTimeout = orDefault(c.IdleTimeout, DefaultIdleTimeout)
 	c.KeepAlive = orDefault(c.KeepAlive, DefaultKeepAlive)
 	c.ReturnAfter = orDefault(c.ReturnAfter, DefaultReturnAfter)
+	if c.MaxLanes <= 0 || c.MaxLanes > MaxLanes {
+		c.MaxLanes = MaxLanes
+	}
 	if c.Lookup == nil {
 		c.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
@@ -142,15 +149,16 @@ func (r Redial) withDefaults() Redial {
 	return r
 }
 
-// Flow control windows, in bytes. They bound what one link may have in memory at
-// the receiver: 32 MiB, of which one stream can take a quarter, so that a disk
-// whose writes are slow does not stop the others. They are part of a session
-// ticket: an update must never lower them, or every ticket loses 0-RTT.
+// Flow control windows, in bytes. linkWindow is what all streams of a link together
+// may have in memory at the receiver and is shared out among them by grants
+// (inbound.go), however many lanes carry them. The windows of each connection are
+// larger, so that on a lane they never hold anything back: what a disk waits for may
+// be behind what another disk has no room for. They are part of a session ticket:
+// an update must never lower them, or every ticket loses 0-RTT.
 const (
-	firstStreamWindow = 2 << 20
-	maxStreamWindow   = 8 << 20
-	firstConnWindow   = 8 << 20
-	maxConnWindow     = 32 << 20
+	linkWindow   = 8 << 20
+	streamWindow = linkWindow
+	connWindow   = linkWindow + 4<<20
 )
 
 func quicConfig(idle, keepAlive time.Duration, maxStreams int64) *quic.Config {
@@ -159,10 +167,10 @@ func quicConfig(idle, keepAlive time.Duration, maxStreams int64) *quic.Config {
 		HandshakeIdleTimeout:           handshakeIdle,
 		MaxIdleTimeout:                 idle,
 		KeepAlivePeriod:                keepAlive,
-		InitialStreamReceiveWindow:     firstStreamWindow,
-		MaxStreamReceiveWindow:         maxStreamWindow,
-		InitialConnectionReceiveWindow: firstConnWindow,
-		MaxConnectionReceiveWindow:     maxConnWindow,
+		InitialStreamReceiveWindow:     streamWindow,
+		MaxStreamReceiveWindow:         streamWindow,
+		InitialConnectionReceiveWindow: connWindow,
+		MaxConnectionReceiveWindow:     connWindow,
 		MaxIncomingStreams:             maxStreams,
 		MaxIncomingUniStreams:          -1,
 		// A stream counts until the engine has closed it, not only until the

@@ -31,6 +31,8 @@
 //     given up and dialed afresh (link.go);
 //   - it takes the target's parameters without a lock while a stream may be opened
 //     early, so that the first one is opened before anything is sent (early.go);
+//   - it runs NewReno, which random loss holds at a fixed few Mbit/s, so a link
+//     spreads over several connections, its lanes (lanes.go, lanecount.go);
 //   - crypto/tls forgets a ticket after any failed handshake, so the ticket
 //     store ignores that (tickets.go).
 //
@@ -44,5 +46,6 @@
 // TestReattachAfterOutage measures two of them, with 0-RTT it is one.
 //
 // Start reading at endpoint.go and link.go; paths.go holds the moving of a live
-// link, redial.go the way back.
+// link, redial.go the way back, and stripe, the package below, how one stream
+// travels over several connections.
 package quicx

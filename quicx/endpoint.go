@@ -30,6 +30,9 @@ type Endpoint struct {
 	spares map[Pin]*Link
 	// attached has the peers that had a link before: the next is a reattach.
 	attached map[Pin]bool
+	// lanesOf has how many lanes the last link to a peer had, if its line loses
+	// packets at random: the next one begins with half as many.
+	lanesOf map[Pin]int
 	// cautious has the peers whose last link died of silence, or before the peer
 	// had answered at all: the line is probably still dead, so the next dial
 	// tries all ways and waits for an answer. 0-RTT would have it return at once
@@ -60,6 +63,7 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 		spares:    make(map[Pin]*Link),
 		attached:  make(map[Pin]bool),
 		cautious:  make(map[Pin]bool),
+		lanesOf:   make(map[Pin]int),
 		wakers:    make(map[chan struct{}]bool),
 	}
 	open := cfg.Sockets
@@ -152,6 +156,7 @@ func (e *Endpoint) Forget(p Peer) error {
 	e.mu.Lock()
 	delete(e.attached, pin)
 	delete(e.cautious, pin)
+	delete(e.lanesOf, pin)
 	e.mu.Unlock()
 	e.each(func(l *Link) {
 		if l.pin == pin {
@@ -201,16 +206,24 @@ func (e *Endpoint) dialLink(ctx context.Context, p Peer, pin Pin, early bool) (*
 		return nil, wrap("dial", p.Name, err)
 	}
 	l := newSourceLink(e, got, p, pin, via, began)
-	e.mu.Lock()
-	if e.ctx.Err() != nil {
-		e.mu.Unlock()
-		got.conn.CloseWithError(CodeShutdown, "")
+	l.lanes = newLaneSet(l, e.cfg.MaxLanes)
+	if !e.adopt(l) {
 		return nil, wrap("dial", p.Name, quic.ErrTransportClosed)
+	}
+	return l, nil
+}
+
+// adopt lets a new link live, unless the endpoint ends.
+func (e *Endpoint) adopt(l *Link) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx.Err() != nil {
+		go l.conn.CloseWithError(CodeShutdown, "")
+		return false
 	}
 	e.links[l] = true
 	e.wg.Go(l.runSource)
-	e.mu.Unlock()
-	return l, nil
+	return true
 }
 
 // takeSpare returns the link that was dialed beside one that seemed dead.
@@ -223,6 +236,20 @@ func (e *Endpoint) takeSpare(pin Pin) *Link {
 		return nil
 	}
 	return l
+}
+
+func (e *Endpoint) noteLanes(pin Pin, n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lanesOf[pin] = n
+}
+
+// lanesBefore returns how many lanes a link begins with once it has something to
+// do.
+func (e *Endpoint) lanesBefore(pin Pin) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lanesOf[pin] / 2
 }
 
 // gone is called by a link when it has ended.

@@ -62,6 +62,7 @@ const (
 	CodeBusy       = 2 // too many links
 	CodeNotPaired  = 3 // the pairing was removed
 	CodeSuperseded = 4 // a newer link of the same source took over
+	CodeLaneLost   = 5 // one of the link's connections ended
 	CodeEngine     = 0x100
 )
 
@@ -154,6 +155,8 @@ func classify(err error) Error {
 		return Error{Class: Dropped, text: errEarlyRejected.Error()}
 	case errors.Is(err, errRestarted), errors.As(err, &reset):
 		return Error{Class: Dropped, text: errRestarted.Error()}
+	case errors.Is(err, errLaneLost):
+		return Error{Class: Dropped, text: errLaneLost.Error()}
 	case errors.As(err, &idle), errors.As(err, &handshake):
 		return Error{Class: Dropped, text: "no answer",
 			hint: "is the peer running, and does UDP pass in both directions?"}
@@ -184,6 +187,8 @@ func classifyClose(e *quic.ApplicationError) Error {
 	switch uint64(e.ErrorCode) {
 	case CodeShutdown:
 		return Error{Class: Dropped, text: "the peer is going down" + reason}
+	case CodeLaneLost:
+		return Error{Class: Dropped, text: errLaneLost.Error()}
 	case CodeBusy:
 		return Error{Class: Refused, text: "the peer is busy" + reason, hint: "try again later"}
 	case CodeNotPaired:

@@ -19,6 +19,7 @@ const (
 	EventRevived  EventKind = "revived"  // the path in use answers again
 	EventStandby  EventKind = "standby"  // the standby path changed
 	EventRedial   EventKind = "redial"   // an attempt to dial again failed
+	EventLanes    EventKind = "lanes"    // the link uses more connections
 	EventSpent    EventKind = "spent"    // the redial window is over
 	EventNetwork  EventKind = "network"  // an uplink went down or came up
 	EventRate     EventKind = "rate"     // the limit of what is sent changed

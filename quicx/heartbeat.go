@@ -59,6 +59,9 @@ func (l *Link) awaitBeats() {
 			l.answers.Add(1)
 			l.confirm()
 		}
+		if stream, offset, ok := parseGrant(b); ok && l.lanes != nil {
+			l.lanes.grant(stream, offset)
+		}
 	}
 }
 

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"wanrep/quicx/stripe"
 )
 
 // A Link is one QUIC connection between two appliances. A source's link moves
@@ -29,6 +32,7 @@ type Link struct {
 	streams atomic.Uint64 // opened from here
 	writes  atomic.Uint64 // Write calls begun
 	writing atomic.Int64  // Write calls running
+	blocked atomic.Int64  // those of them that wait for QUIC, and not for a limit
 	answers atomic.Uint64 // heartbeats answered
 
 	// Of a source's link; nil or zero at a target.
@@ -38,9 +42,19 @@ type Link struct {
 	began    time.Time
 	early    bool // 0-RTT was tried: returned by Dial before the target answered
 
+	// lanes are the link's other connections, and main is set in their place if
+	// this is one of them.
+	lanes  *laneSet
+	main   *Link
+	remote netip.AddrPort
+
 	// first is the stream of an early link that was opened with it, until it is
 	// handed out.
 	first atomic.Pointer[quic.Stream]
+
+	// Of a target's link: the streams it accepted, and what its lanes show.
+	inbound   inbound
+	laneToken []byte
 
 	mu     sync.Mutex
 	ending error // why this side ended it, where quic-go cannot know
@@ -68,6 +82,12 @@ type Stats struct {
 	Heard time.Time
 	// Handshake is how long it took from dialing to being accepted.
 	Handshake time.Duration
+	// Lanes is how many connections the link has; 1 unless the line loses packets
+	// at random, or QUIC has not found out yet what it can carry.
+	Lanes int
+	// LineRate is what the line was seen to carry when it was full, in bytes a
+	// second; 0 if that is not known.
+	LineRate float64
 	// Resumed: the TLS session was resumed. Used0RTT: data was sent with the
 	// first datagrams, and taken.
 	Resumed, Used0RTT bool
@@ -92,6 +112,7 @@ func newSourceLink(e *Endpoint, got dialed, p Peer, pin Pin, via way, began time
 	l.path = newPathKeeper(l, via.out)
 	l.early = got.first != nil
 	l.first.Store(got.first)
+	l.remote = via.addr
 	return l
 }
 
@@ -131,7 +152,10 @@ func (l *Link) runSource() {
 			return
 		}
 	}
-	l.accepted()
+	if l.main == nil {
+		l.accepted()
+		wg.Go(func() { l.lanes.run(state) })
+	}
 	l.path.run()
 }
 
@@ -164,8 +188,13 @@ func (l *Link) accepted() {
 
 // end does what is left to do once the connection has ended.
 func (l *Link) end() {
-	err := l.Err()
 	e := l.endpoint
+	defer close(l.finished)
+	defer e.gone(l)
+	if l.main != nil {
+		return
+	}
+	err := l.Err()
 	var reset *quic.StatelessResetError
 	var idle *quic.IdleTimeoutError
 	var alert *quic.TransportError
@@ -180,9 +209,7 @@ func (l *Link) end() {
 		e.cautious[l.pin] = true
 		e.mu.Unlock()
 	}
-	e.gone(l)
 	l.sayLost(err)
-	close(l.finished)
 }
 
 // sayLost tells of a link that ended before its work was done.
@@ -203,13 +230,15 @@ func (l *Link) isConfirmed() bool {
 }
 
 // fail ends the link for a reason that is not the engine's.
-func (l *Link) fail(why error) {
+func (l *Link) fail(why error) { l.failWith(CodeDone, why) }
+
+func (l *Link) failWith(code uint64, why error) {
 	l.mu.Lock()
 	if l.ending == nil {
 		l.ending = why
 	}
 	l.mu.Unlock()
-	l.conn.CloseWithError(CodeDone, "")
+	l.conn.CloseWithError(quic.ApplicationErrorCode(code), "")
 }
 
 // Peer returns the paired name of the other side.
@@ -265,7 +294,11 @@ func (l *Link) opened(s *quic.Stream) *Stream {
 	if urgent {
 		s.SetPriority(highest, true)
 	}
-	return &Stream{s: s, link: l, urgent: urgent}
+	stream := &Stream{s: s, link: l, urgent: urgent}
+	if l.endpoint != nil && !urgent {
+		stream.out = stripe.NewWriter(s)
+	}
+	return stream
 }
 
 // AcceptStream waits for a stream that the peer opens.
@@ -274,7 +307,11 @@ func (l *Link) AcceptStream(ctx context.Context) (*Stream, error) {
 	if err != nil {
 		return nil, l.wrap("accept a stream from", err)
 	}
-	return &Stream{s: s, link: l}, nil
+	stream := &Stream{s: s, link: l}
+	if l.endpoint == nil {
+		l.inbound.accepted(stream)
+	}
+	return stream, nil
 }
 
 // Done is closed when the link has ended, and all that belongs to it.
@@ -332,10 +369,13 @@ func (l *Link) Stats() Stats {
 	l.mu.Unlock()
 	c := l.conn.ConnectionStats()
 	s.RTT = c.SmoothedRTT
-	s.BytesSent, s.BytesReceived = c.BytesSent, c.BytesReceived
-	s.PacketsSent, s.PacketsLost = c.PacketsSent, c.PacketsLost
-	if c.PacketsSent > 0 {
-		s.Loss = min(1, float64(c.PacketsLost)/float64(c.PacketsSent))
+	s.Lanes = 1
+	s.count(c)
+	if l.lanes != nil {
+		l.lanes.addTo(&s)
+	}
+	if s.PacketsSent > 0 {
+		s.Loss = min(1, float64(s.PacketsLost)/float64(s.PacketsSent))
 	}
 	if l.endpoint == nil {
 		s.Remote = l.conn.RemoteAddr().String()

@@ -253,7 +253,7 @@ func (l *Listener) verify(cs tls.ConnectionState) error {
 		l.mu.Lock()
 		_, paired := l.peers[pin]
 		switch cs.NegotiatedProtocol {
-		case protocolLink:
+		case protocolLink, protocolLane:
 			if !paired {
 				err = errNotPaired
 			}

@@ -392,7 +392,7 @@ func TestNoFalseAlarm(t *testing.T) {
 			}
 			blocked := make(chan error, 1)
 			go func() {
-				_, err := s.Write(make([]byte, 2*maxStreamWindow))
+				_, err := s.Write(make([]byte, 2*streamWindow))
 				blocked <- err
 			}()
 			time.Sleep(5 * time.Minute)

@@ -2,9 +2,10 @@ package quicx
 
 import "crypto/tls"
 
-// ALPN protocols. An unpaired peer can reach the second one only.
+// ALPN protocols. An unpaired peer can reach the last one only.
 const (
 	protocolLink = "wanrep/1"
+	protocolLane = "wanrep-lane/1"
 	protocolPair = "wanrep-pair/1"
 )
 
@@ -51,7 +52,7 @@ func serverTLS(id *Identity, verify func(tls.ConnectionState) error) *tls.Config
 	return &tls.Config{
 		MinVersion:       tls.VersionTLS13,
 		Certificates:     []tls.Certificate{id.cert},
-		NextProtos:       []string{protocolLink, protocolPair},
+		NextProtos:       []string{protocolLink, protocolLane, protocolPair},
 		ClientAuth:       tls.RequireAnyClientCert,
 		VerifyConnection: verify,
 	}

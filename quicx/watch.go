@@ -318,7 +318,7 @@ func (k *pathKeeper) handle(n notice) {
 			k.resend(now)
 		}
 	case noticeReset:
-		if !k.suspect.IsZero() && now.Sub(k.spared) >= spareEvery {
+		if k.link.main == nil && !k.suspect.IsZero() && now.Sub(k.spared) >= spareEvery {
 			k.spared = now
 			k.endpoint.wg.Go(func() { k.endpoint.dialSpare(k.link) })
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -78,6 +79,44 @@ type wan struct {
 	deaf  map[string]bool // what is sent to here is lost
 	tap   func(simnet.Packet)
 	alter func(simnet.Packet) (simnet.Packet, bool)
+	shape *shape // of what is sent to the target
+}
+
+// delay returns how long a packet is under way.
+func (w *wan) delay(p simnet.Packet) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.shape == nil || !w.shape.to(p) {
+		return oneWay
+	}
+	return oneWay + time.Until(w.shape.free)
+}
+
+// A shape makes a line thin and lossy.
+type shape struct {
+	target net.Addr
+	rate   float64       // bytes a second
+	queue  time.Duration // what fits into it
+	loss   float64
+	random *rand.Rand
+	free   time.Time // when the line has sent what is queued
+}
+
+func (s *shape) to(p simnet.Packet) bool { return p.To.String() == s.target.String() }
+
+// takes reports whether a packet arrives. One that is lost took its time all the
+// same.
+func (s *shape) takes(p simnet.Packet) bool {
+	now := time.Now()
+	if s.free.Before(now) {
+		s.free = now
+	}
+	if s.free.Sub(now) > s.queue {
+		return false
+	}
+	const headers = 28 // IP and UDP
+	s.free = s.free.Add(time.Duration(float64(len(p.Data)+headers) / s.rate * float64(time.Second)))
+	return s.random.Float64() >= s.loss
 }
 
 func (w *wan) SendPacket(p simnet.Packet) error {
@@ -85,6 +124,9 @@ func (w *wan) SendPacket(p simnet.Packet) error {
 	from, to := p.From.(*net.UDPAddr).IP.String(), p.To.(*net.UDPAddr).IP.String()
 	drop := w.cut[from] || w.cut[to] || w.deaf[to]
 	tap, alter := w.tap, w.alter
+	if !drop && w.shape != nil && w.shape.to(p) {
+		drop = !w.shape.takes(p)
+	}
 	w.mu.Unlock()
 	if tap != nil {
 		tap(p)
@@ -112,7 +154,7 @@ func (w *wan) set(cut bool, ips ...string) {
 
 // node makes a socket at an address. It runs once the test ends or closes it.
 func (w *world) node(addr *net.UDPAddr) net.PacketConn {
-	link := &simnet.SimulatedLink{Latency: oneWay, UploadPacket: w.wan}
+	link := &simnet.SimulatedLink{LatencyFunc: w.wan.delay, UploadPacket: w.wan}
 	conn := simnet.NewBlockingSimConn(addr, link)
 	link.Start()
 	w.wan.AddNode(addr, link)

@@ -1,0 +1,408 @@
+package quicx
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"wanrep/quicx/stripe"
+)
+
+const (
+	// bulkBytes is from how many bytes on a stream uses all lanes. Less is over
+	// before a lane is there.
+	bulkBytes = 64 << 10
+	// laneDials bounds how many lanes are dialed at once: a target makes those
+	// above retryAbove prove their address, which takes longer.
+	laneDials = retryAbove
+	// laneDialTimeout bounds the dialing of one, and after one that failed it takes
+	// as long until the next.
+	laneDialTimeout = 5 * time.Second
+	// laneGrace is how much later than its lanes a link may end.
+	laneGrace = 3 * time.Second
+	// laneTokenBytes is what names the link that a lane belongs to.
+	laneTokenBytes = 16
+	// tokenLabel is what the token is exported with (RFC 8446, section 7.5).
+	tokenLabel = "EXPORTER-wanrep-lane"
+)
+
+// errLaneLost ends a link one of whose lanes has ended: what was on its way over
+// that lane is lost.
+var errLaneLost = errors.New("one of the link's connections was lost")
+
+// A lane is one more connection of a source's link. It is a Link of its own, which
+// moves between uplinks by itself and tells nobody.
+type lane struct {
+	*Link
+	leave  chan struct{} // closed when it takes no more segments
+	users  int           // streams that have not left it; guarded by laneSet.mu
+	moving atomic.Bool   // it goes where the link has gone
+}
+
+// A laneSet is the lanes of a source's link besides its own connection. One
+// goroutine (run) decides how many there are, and owns what stands above mu.
+type laneSet struct {
+	link *Link
+	most int
+	wake chan struct{} // has room for one: a stream has become bulky
+
+	token   []byte
+	watch   laneWatch
+	count   laneCount
+	want    int
+	dialing int
+	dialed  chan *lane // nil for one that failed
+	failed  time.Time  // when one did
+	dials   sync.WaitGroup
+	told    bool // that there are many
+
+	mu      sync.Mutex
+	lanes   []*lane
+	leaving map[*lane]bool
+	streams map[*Stream]bool // those that use all lanes
+	past    Stats            // the numbers of those that are gone
+	line    float64          // what the line was seen to carry, bytes a second
+}
+
+func newLaneSet(l *Link, most int) *laneSet {
+	return &laneSet{
+		link: l, most: most, wake: make(chan struct{}, 1), dialed: make(chan *lane),
+		leaving: make(map[*lane]bool), streams: make(map[*Stream]bool),
+	}
+}
+
+// run lets lanes come and go until the link ends, and then ends them.
+func (s *laneSet) run(state quic.ConnectionState) {
+	var err error
+	if s.token, err = laneToken(state); err != nil || s.most <= 1 {
+		return
+	}
+	defer s.end()
+	defer s.dials.Wait()
+	ticker := time.NewTicker(glanceEvery)
+	defer ticker.Stop()
+	over := s.link.conn.Context().Done()
+	for {
+		if !s.working() {
+			select {
+			case <-s.wake:
+				s.watch = laneWatch{began: time.Now()}
+				s.want = s.link.endpoint.lanesBefore(s.link.pin)
+			case <-over:
+				return
+			}
+		}
+		select {
+		case <-over:
+			return
+		case now := <-ticker.C:
+			s.look(now)
+		case l := <-s.dialed:
+			s.took(l)
+		}
+		s.dialMore()
+	}
+}
+
+// look decides anew how many lanes there should be, once enough was seen.
+func (s *laneSet) look(now time.Time) {
+	s.gather()
+	s.watch.glance(s.conns(), s.link.blocked.Load() > 0)
+	sight, ok := s.watch.sight(now)
+	if !ok {
+		return
+	}
+	s.want = min(s.count.want(now, sight), s.most)
+	if s.want > calmLanes && !s.told {
+		s.told = true
+		s.link.say(Event{Kind: EventLanes, Peer: s.link.peer, Path: s.link.path.carrier.Load().Name,
+			Text: fmt.Sprintf("the line loses %.1f %% of the packets at random, the link spreads over several connections", 100*s.count.loss)})
+	}
+	s.mu.Lock()
+	s.line = s.count.line
+	s.mu.Unlock()
+	s.shed(s.want)
+}
+
+// gather moves lanes to the uplink that the link itself has moved to. When an
+// uplink dies each lane finds out for itself; a planned move is the link's alone.
+func (s *laneSet) gather() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to := s.link.path.carrier.Load()
+	for _, l := range s.lanes {
+		if l.path.carrier.Load() == to || l.moving.Swap(true) {
+			continue
+		}
+		s.dials.Go(func() {
+			defer l.moving.Store(false)
+			ctx, cancel := context.WithTimeout(s.link.conn.Context(), laneDialTimeout)
+			defer cancel()
+			_ = l.Migrate(ctx, to.Name) // if it could not, the next look tries again
+		})
+	}
+}
+
+func (s *laneSet) took(l *lane) {
+	s.dialing--
+	if l == nil {
+		s.failed = time.Now()
+		return
+	}
+	s.add(l)
+}
+
+func (s *laneSet) dialMore() {
+	if time.Since(s.failed) < laneDialTimeout {
+		return
+	}
+	for ; s.dialing < laneDials && len(s.conns())+s.dialing < s.want; s.dialing++ {
+		s.dials.Go(func() {
+			l := s.dial()
+			select {
+			case s.dialed <- l:
+			case <-s.link.conn.Context().Done():
+				if l != nil {
+					s.add(l)
+				}
+			}
+		})
+	}
+}
+
+// laneToken is what both ends of a link know and nobody else does.
+func laneToken(state quic.ConnectionState) ([]byte, error) {
+	return state.TLS.ExportKeyingMaterial(tokenLabel, nil, laneTokenBytes)
+}
+
+// working reports whether there is anything to look at.
+func (s *laneSet) working() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.streams) > 0 || len(s.lanes) > 0
+}
+
+func (s *laneSet) conns() []*quic.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := []*quic.Conn{s.link.conn}
+	for _, l := range s.lanes {
+		conns = append(conns, l.conn)
+	}
+	return conns
+}
+
+// dial makes a lane over the uplink in use, and returns nil if it could not.
+func (s *laneSet) dial() *lane {
+	main, e := s.link, s.link.endpoint
+	ctx, cancel := context.WithTimeout(main.conn.Context(), laneDialTimeout)
+	defer cancel()
+	began := time.Now()
+	via := way{out: main.path.carrier.Load().primary, addr: main.remote}
+	config := func() *tls.Config {
+		return clientTLS(e.cfg.Identity, protocolLane, only(main.pin), e.tickets.of(main.pin))
+	}
+	got, err := e.dialWay(ctx, via, config, false)
+	if err != nil {
+		return nil
+	}
+	l := newSourceLink(e, got, main.target, main.pin, via, began)
+	l.main, l.say = main, func(Event) {}
+	if !e.adopt(l) {
+		return nil
+	}
+	if err := l.joinLink(ctx, s.token); err != nil {
+		l.Close(CodeDone, "")
+		return nil
+	}
+	return &lane{Link: l, leave: make(chan struct{})}
+}
+
+// joinLink tells the target which link the lane belongs to, and waits until it knows.
+func (l *Link) joinLink(ctx context.Context, token []byte) error {
+	if err := l.Confirmed(ctx); err != nil {
+		return err
+	}
+	stream, err := l.conn.OpenStreamSync(ctx)
+	if err != nil {
+		return err
+	}
+	defer stream.ReleaseStreamCredit()
+	defer context.AfterFunc(ctx, func() { stream.CancelRead(0) })()
+	if _, err := stream.Write(token); err != nil {
+		return err
+	}
+	if err := stream.Close(); err != nil {
+		return err
+	}
+	_, err = io.ReadFull(stream, make([]byte, 1))
+	return err
+}
+
+// add takes a lane into use.
+func (s *laneSet) add(l *lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lanes = append(s.lanes, l)
+	for stream := range s.streams {
+		s.join(stream, l)
+	}
+	context.AfterFunc(l.conn.Context(), func() { s.lost(l) })
+}
+
+// loseLane ends a link one of whose lanes has ended, and returns why it ended.
+func (l *Link) loseLane(why error) error {
+	var closed *quic.ApplicationError
+	if errors.As(why, &closed) && closed.Remote {
+		// The peer ends the lanes with their link, and that tells why.
+		select {
+		case <-l.conn.Context().Done():
+		case <-time.After(laneGrace):
+		}
+	}
+	if l.conn.Context().Err() == nil { // else its lanes end with it
+		l.failWith(CodeLaneLost, why)
+	}
+	<-l.finished
+	return context.Cause(l.conn.Context())
+}
+
+// ofLane marks an error that ended a lane.
+func ofLane(err error) error {
+	if err == nil || !endsLink(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errLaneLost, err)
+}
+
+// lost ends the link if the lane was in use.
+func (s *laneSet) lost(l *lane) {
+	s.mu.Lock()
+	used := slices.Contains(s.lanes, l) || l.users > 0
+	s.mu.Unlock()
+	if used {
+		s.link.loseLane(ofLane(context.Cause(l.conn.Context())))
+	}
+}
+
+// join lets a stream use a lane.
+func (s *laneSet) join(stream *Stream, l *lane) {
+	left := func(c stripe.Channel) {
+		if c != nil {
+			c.(*branch).drain()
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		l.users--
+		s.closeUnused(l)
+	}
+	l.users++
+	if !stream.out.Join(func() (stripe.Channel, error) { return stream.branchTo(l.Link) }, l.leave, left) {
+		l.users--
+	}
+}
+
+// shed takes lanes out of use until there are no more than want.
+func (s *laneSet) shed(want int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.lanes) > max(0, want-1) {
+		l := s.lanes[len(s.lanes)-1]
+		s.lanes = s.lanes[:len(s.lanes)-1]
+		s.leaving[l] = true
+		close(l.leave)
+		s.closeUnused(l)
+	}
+}
+
+// closeUnused ends a lane that is out of use once everything has arrived that was
+// sent over it.
+func (s *laneSet) closeUnused(l *lane) {
+	if s.leaving[l] && l.users == 0 {
+		delete(s.leaving, l)
+		s.past.count(l.conn.ConnectionStats())
+		s.link.endpoint.wg.Go(func() { l.Close(CodeDone, "") })
+	}
+}
+
+// use lets a stream that has become bulky use all lanes.
+func (s *laneSet) use(stream *Stream) {
+	s.mu.Lock()
+	s.streams[stream] = true
+	for _, l := range s.lanes {
+		s.join(stream, l)
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// grant lets a stream go on up to an offset.
+func (s *laneSet) grant(id quic.StreamID, offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for stream := range s.streams {
+		if stream.s.StreamID() == id {
+			stream.out.Grant(offset)
+		}
+	}
+}
+
+// forget is called when a stream has ended.
+func (s *laneSet) forget(stream *Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, stream)
+}
+
+// end ends all lanes with their link.
+func (s *laneSet) end() {
+	if s.count.random() {
+		s.link.endpoint.noteLanes(s.link.pin, len(s.conns()))
+	}
+	s.mu.Lock()
+	lanes := slices.Clone(s.lanes)
+	for l := range s.leaving {
+		lanes = append(lanes, l)
+	}
+	s.lanes, s.leaving = nil, make(map[*lane]bool)
+	s.mu.Unlock()
+	for _, l := range lanes {
+		l.Close(CodeDone, "")
+	}
+}
+
+// addTo adds what the lanes did to a link's numbers, those that are gone too.
+func (s *laneSet) addTo(st *Stats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Lanes, st.LineRate = 1+len(s.lanes), s.line
+	st.BytesSent += s.past.BytesSent
+	st.BytesReceived += s.past.BytesReceived
+	st.PacketsSent += s.past.PacketsSent
+	st.PacketsLost += s.past.PacketsLost
+	for _, l := range s.lanes {
+		st.count(l.conn.ConnectionStats())
+	}
+	for l := range s.leaving {
+		st.count(l.conn.ConnectionStats())
+	}
+}
+
+// count adds the numbers of a connection.
+func (s *Stats) count(c quic.ConnectionStats) {
+	s.BytesSent += c.BytesSent
+	s.BytesReceived += c.BytesReceived
+	s.PacketsSent += c.PacketsSent
+	s.PacketsLost += c.PacketsLost
+}
