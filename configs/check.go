@@ -157,10 +157,16 @@ func (d *document) checkLink(c *Config) {
 		if c.Link.ReturnAfter != 0 {
 			d.problem("link.return_after", "", "return_after is for a source, and this appliance is a %s", c.Role)
 		}
+		if c.Link.Repair != "" {
+			d.problem("link.repair", "set it at the source", "repair is for a source, and this appliance is a %s", c.Role)
+		}
 		return
 	}
 	if c.Link.ReturnAfter <= 0 {
 		d.problem("link.return_after", "", "return_after must be more than 0s")
+	}
+	if c.Link.Repair != RepairAuto && c.Link.Repair != RepairOff {
+		d.problem("link.repair", "", "repair is %q; it can be %q or %q", c.Link.Repair, RepairAuto, RepairOff)
 	}
 	d.checkRate("link.max_rate", c.Link.MaxRate)
 	if c.Reattach.RedialEvery <= 0 {

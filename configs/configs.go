@@ -98,7 +98,16 @@ type Link struct {
 	// ReturnAfter is how long a better uplink must be good before a source's
 	// link moves back to it.
 	ReturnAfter Duration `toml:"return_after,omitzero" json:"return_after,omitzero"`
+	// Repair is what a source does about a line that loses packets at random:
+	// RepairAuto spreads the link over several connections, RepairOff nothing.
+	Repair string `toml:"repair,omitempty" json:"repair,omitempty"`
 }
+
+// Values of Link.Repair.
+const (
+	RepairAuto = "auto"
+	RepairOff  = "off"
+)
 
 // Reattach says how a lost link is dialed again.
 type Reattach struct {

@@ -44,6 +44,7 @@ idle_timeout = "90s"
 keepalive = "10s"
 max_rate = "20Mbit"
 return_after = "1m"
+repair = "off"
 
 [reattach]
 redial_every = "5s"
@@ -78,7 +79,7 @@ func TestParseReadsEverything(t *testing.T) {
 		Control:  Control{Socket: filepath.Join(dir, "wanrep.sock"), ReadOnlySocket: filepath.Join(dir, "watch", "wanrep.sock")},
 		Peers:    []Peer{{"dr-paris", []string{"dr.example.net:7443", "[2001:db8::7]:7443"}, pin}},
 		Uplinks:  []Uplink{{"fibre", "192.0.2.10", 0, false}, {"lte", "", 5e6 / 8, true}},
-		Link:     Link{Duration(90 * time.Second), Duration(10 * time.Second), 20e6 / 8, Duration(time.Minute)},
+		Link:     Link{Duration(90 * time.Second), Duration(10 * time.Second), 20e6 / 8, Duration(time.Minute), RepairOff},
 		Reattach: Reattach{Duration(5 * time.Second), Duration(time.Hour)},
 		Jobs:     []Job{{"nightly", "dr-paris", []string{"sql01"}, "daily 22:00", 0, Duration(day), Duration(36 * time.Hour)}},
 		VMs:      []VM{{"sql01", []Disk{{"os", filepath.Join(dir, "vms", "os.vhdx")}, {"data", "/data.vhdx"}}}},
@@ -101,7 +102,7 @@ func TestDefaults(t *testing.T) {
 	if got, want := source.Reattach, (Reattach{Duration(15 * time.Second), Duration(30 * time.Minute)}); got != want {
 		t.Errorf("reattach: got %+v, want %+v", got, want)
 	}
-	if got, want := source.Link, (Link{Duration(time.Minute), Duration(5 * time.Second), 0, Duration(30 * time.Second)}); got != want {
+	if got, want := source.Link, (Link{Duration(time.Minute), Duration(5 * time.Second), 0, Duration(30 * time.Second), RepairAuto}); got != want {
 		t.Errorf("link: got %+v, want %+v", got, want)
 	}
 	target, err := Parse("/etc/w.toml", []byte("role = \"target\"\nname = \"a\"\n[store]\npath = \"s\"\n"))

@@ -21,6 +21,7 @@ func defaults(role string) *Config {
 	switch role {
 	case RoleSource:
 		c.Link.ReturnAfter = Duration(30 * time.Second)
+		c.Link.Repair = RepairAuto
 		c.Reattach = Reattach{RedialEvery: Duration(15 * time.Second), RedialFor: Duration(30 * time.Minute)}
 	case RoleTarget:
 		c.Listen = Listen{Address: ":7443"}

@@ -77,6 +77,10 @@ func TestProblems(t *testing.T) {
 		{"a source's settings at a target", "role = \"target\"\nname = \"a\"\nstore.path = \"/s\"\n[link]\nmax_rate = \"20Mbit\"\nreturn_after = \"30s\"\n",
 			"w.toml:5: a target sends no data that could be limited\n      5 | max_rate = \"20Mbit\"\n          ^^^^^^^^\n   limit it at the source\n" +
 				"w.toml:6: return_after is for a source, and this appliance is a target\n      6 | return_after = \"30s\"\n          ^^^^^^^^^^^^"},
+		{"repair", base + "[link]\nrepair = \"on\"\n",
+			"w.toml:13: repair is \"on\"; it can be \"auto\" or \"off\"\n     13 | repair = \"on\"\n          ^^^^^^"},
+		{"repair at a target", "role = \"target\"\nname = \"a\"\nstore.path = \"/s\"\n[link]\nrepair = \"auto\"\n",
+			"w.toml:5: repair is for a source, and this appliance is a target\n      5 | repair = \"auto\"\n          ^^^^^^\n   set it at the source"},
 		{"same disk twice", strings.Replace(base, "\"web.vhdx\"", "\"./os.vhdx\"", 1),
 			"w.toml:11: ./os.vhdx is the path of disk \"os\" of VM \"sql01\" already\n     11 | disks = [{ name = \"os\", path = \"./os.vhdx\" }]\n                                  ^^^^"},
 		{"reattach and keepalive", base + "[reattach]\nredial_every = \"0s\"\nredial_for = \"-5s\"\n[link]\nkeepalive = \"60s\"\n",

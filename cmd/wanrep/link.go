@@ -216,6 +216,7 @@ func (a *attacher) Close() error {
 func add(t progress.LinkTotals, s quicx.Stats) progress.LinkTotals {
 	t.Migrations += s.Migrations
 	t.LongestStall = max(t.LongestStall, s.LongestStall.Seconds())
+	t.RepairOverhead = s.Loss
 	if s.Resumed {
 		t.ResumedTLS++
 	}
@@ -233,6 +234,7 @@ func showLink(board *progress.Board, got *quicx.Link, totals progress.LinkTotals
 		l.DialError, l.Class = "", ""
 		l.Path, l.Remote, l.RTT, l.Loss, l.LinkTotals = s.Path, s.Remote, s.RTT.Seconds(), s.Loss, totals
 		l.PacketsSent, l.PacketsLost = int64(s.PacketsSent), int64(s.PacketsLost)
+		l.Lanes, l.LineRate = s.Lanes, s.LineRate
 	})
 }
 

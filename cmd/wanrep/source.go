@@ -65,6 +65,7 @@ func openSource(cfg *configs.Config, log *slog.Logger, sockets func(quicx.Uplink
 		KeepAlive:   time.Duration(cfg.Link.Keepalive),
 		ReturnAfter: time.Duration(cfg.Link.ReturnAfter),
 		MaxRate:     int64(cfg.Link.MaxRate),
+		MaxLanes:    maxLanes(cfg),
 		OnEvent:     tellEvents(s.board),
 		Log:         log,
 		Sockets:     sockets,
@@ -332,4 +333,12 @@ func (s *sourceAppliance) jobNames() string {
 		return "none"
 	}
 	return strings.Join(names, ", ")
+}
+
+// maxLanes is how many connections a link may have.
+func maxLanes(cfg *configs.Config) int {
+	if cfg.Link.Repair == configs.RepairOff {
+		return 1
+	}
+	return quicx.MaxLanes
 }

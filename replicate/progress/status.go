@@ -104,6 +104,11 @@ type Link struct {
 	// the last one.
 	PacketsSent int64 `json:"packets_sent"`
 	PacketsLost int64 `json:"packets_lost"`
+	// Lanes is how many QUIC connections the link has: more than a few where the
+	// line loses packets at random. LineRate is what the line was seen to carry when
+	// it was full, in bytes a second; 0 if that is not known.
+	Lanes    int     `json:"lanes"`
+	LineRate float64 `json:"line_rate"`
 	// Attempt of Attempts in this redial window, and when the next one is made.
 	Attempt  int       `json:"attempt"`
 	Attempts int       `json:"attempts"`
@@ -134,12 +139,14 @@ type Uplink struct {
 
 // LinkTotals count what happened to a link over a run.
 type LinkTotals struct {
-	Migrations     int     `json:"migrations"`
-	Reattaches     int     `json:"reattaches"`
-	Redials        int     `json:"redials"` // dial attempts after the one at once
-	ResumedTLS     int     `json:"resumed_tls"`
-	Used0RTT       int     `json:"used_0rtt"`
-	LongestStall   float64 `json:"longest_stall"` // seconds without a byte while some were owed
+	Migrations   int     `json:"migrations"`
+	Reattaches   int     `json:"reattaches"`
+	Redials      int     `json:"redials"` // dial attempts after the one at once
+	ResumedTLS   int     `json:"resumed_tls"`
+	Used0RTT     int     `json:"used_0rtt"`
+	LongestStall float64 `json:"longest_stall"` // seconds without a byte while some were owed
+	// RepairOverhead is the share of the packets that the line lost, 0 to 1: so
+	// much was sent beside what had to be.
 	RepairOverhead float64 `json:"repair_overhead"`
 }
 
