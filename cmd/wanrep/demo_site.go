@@ -32,7 +32,7 @@ var demoPaths = []string{"path1", "path2"}
 // The line of the demo, each way of each path. The times of the link are shorter
 // than a real one's, so that a blackout need not last minutes.
 const (
-	demoRate        = 200_000_000 // bits a second
+	demoRate        = 50_000_000 // bits a second
 	demoDelay       = 10 * time.Millisecond
 	demoLoss        = 0.001
 	demoIdleTimeout = 4 * time.Second
