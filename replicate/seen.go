@@ -31,7 +31,7 @@ func (s *State) saw(peer, vm string, now vmMemory) (warning string, err error) {
 				warning += fmt.Sprintf("it has %s, of which the newest is %s", plural(now.Points, "point"), now.Newest)
 			}
 		case was.Newest > now.Newest:
-			warning = fmt.Sprintf("the store of target %s went back: point %s of %s, of %s, is not in it any more; ",
+			warning = fmt.Sprintf("the store of target %s went back: point %s of %s, of %s, is gone from it or damaged; ",
 				peer, was.Newest, vm, was.Time.Format(time.DateOnly))
 			if now.Points == 0 {
 				warning += "it has none"

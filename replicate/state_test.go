@@ -127,7 +127,7 @@ func TestSaw(t *testing.T) {
 		{"another store", was, vmMemory{Store: "b"}, "target dr has another store than before: 12 points of sql01 up to 2026-11-20 are not in it; the disks are sent whole"},
 		{"another store with points", was, vmMemory{Store: "b", Points: 1, Newest: "0000000000000001"}, "it has 1 point, of which the newest is 0000000000000001"},
 		{"another store, and nothing lost", vmMemory{Store: "a"}, vmMemory{Store: "b"}, ""},
-		{"rolled back", was, vmMemory{Store: "a", Points: 9, Newest: "0000000000000009"}, "point 0000000000000012 of sql01, of 2026-11-20, is not in it any more; the newest is 0000000000000009"},
+		{"rolled back", was, vmMemory{Store: "a", Points: 9, Newest: "0000000000000009"}, "point 0000000000000012 of sql01, of 2026-11-20, is gone from it or damaged; the newest is 0000000000000009"},
 		{"emptied", was, vmMemory{Store: "a"}, "it has none"},
 	}
 	for _, test := range tests {

@@ -69,7 +69,7 @@ func TestStoreWentBack(t *testing.T) {
 		s.warned()
 		s.swapStore(old)
 		warnings, _ := s.warned()
-		if len(warnings) != 1 || !strings.Contains(warnings[0], "went back: point 0000000000000002 of sql01, of 2000-01-01, is not in it any more; the newest is 0000000000000001") {
+		if len(warnings) != 1 || !strings.Contains(warnings[0], "went back: point 0000000000000002 of sql01, of 2000-01-01, is gone from it or damaged; the newest is 0000000000000001") {
 			t.Errorf("got %q", warnings)
 		}
 		if warnings, _ := s.warned(); warnings != nil {
