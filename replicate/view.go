@@ -290,8 +290,8 @@ func clean(v reflect.Value) {
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			return
 		}
-		for i := range v.NumField() {
-			clean(v.Field(i))
+		for _, field := range v.Fields() {
+			clean(field)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {

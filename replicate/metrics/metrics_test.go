@@ -107,7 +107,7 @@ disk_first_seen_timestamp_seconds store_free_bytes store_size_bytes`
 func TestNames(t *testing.T) {
 	s, d := measured(t, source()), measured(t, target())
 	all := slices.Concat(named(t, s), named(t, d))
-	for _, name := range strings.Fields(stable) {
+	for name := range strings.FieldsSeq(stable) {
 		if !slices.Contains(all, "wanrep_"+name) {
 			t.Errorf("no appliance has wanrep_%s", name)
 		}
