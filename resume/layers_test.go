@@ -284,3 +284,24 @@ func TestInterruptedMerge(t *testing.T) {
 	must(t, err)
 	must(t, compare(s, point(t, s, "0000000000000001"), []snapshot{changed}))
 }
+
+// TestWrongRootDropsLayers: if a disk is not what the source has in the end, what was
+// received before is not trusted either.
+func TestWrongRootDropsLayers(t *testing.T) {
+	fsys, s, _ := parked(t, newSnapshot("os", "ab", block))
+	changed := newSnapshot("os", "aX", block)
+	part := begin(t, s, changed)
+	wrong := changed
+	wrong.root[2]++
+	if err := sendAll(part.Disks()[0], wrong); !errors.Is(err, resume.ErrDigest) {
+		t.Fatalf("got %v, want %v", err, resume.ErrDigest)
+	}
+	must(t, part.Close())
+	part = begin(t, open(t, fsys.Crash(1)), changed)
+	if part.Disks()[0].Based() || part.Disks()[0].Durable() > 0 {
+		t.Error("the disk goes on over what was wrong")
+	}
+	must(t, sendAll(part.Disks()[0], changed))
+	_, err := part.Commit()
+	must(t, err)
+}
