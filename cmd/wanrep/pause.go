@@ -123,18 +123,3 @@ func paused(s progress.Status) []string {
 	}
 	return texts
 }
-
-// completeJobs completes the name of a job from the config.
-func completeJobs(at *addressed) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		cfg, err := at.load()
-		if err != nil || len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		var names []cobra.Completion
-		for _, j := range cfg.Jobs {
-			names = append(names, j.Name)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
-}
