@@ -1,6 +1,7 @@
 // Command bench measures what the README states.
 //
 //	go run ./test/bench disks
+//	go run ./test/bench store
 //	go run ./test/bench reattach [-runs N] [-only NAME]
 //
 // Where it measures rates it compares two things side by side in one run, in turn,
@@ -41,11 +42,11 @@ func main() {
 type usageError struct{ error }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
-	commands := map[string]func(context.Context, []string, io.Writer) error{"disks": disks, "reattach": reattach}
+	commands := map[string]func(context.Context, []string, io.Writer) error{"disks": disks, "reattach": reattach, "store": store}
 	if len(args) > 0 && commands[args[0]] != nil {
 		return commands[args[0]](ctx, args[1:], out)
 	}
-	return usageError{errors.New("usage: bench disks|reattach [flags]; -h after the name lists them")}
+	return usageError{errors.New("usage: bench disks|reattach|store [flags]; -h after the name lists them")}
 }
 
 // A spread is the median of some measurements and their extremes.
