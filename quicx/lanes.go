@@ -338,7 +338,9 @@ func (s *laneSet) addTo(st *Stats) {
 	st.PacketsSent += s.past.PacketsSent
 	st.PacketsLost += s.past.PacketsLost
 	for _, l := range s.lanes {
-		st.count(l.conn.ConnectionStats())
+		c := l.conn.ConnectionStats()
+		st.count(c)
+		st.Window += c.CongestionWindow
 	}
 	for l := range s.leaving {
 		st.count(l.conn.ConnectionStats())
