@@ -92,21 +92,23 @@ func printLine(cmd *cobra.Command, text string, document any, asJSON bool) error
 const logTime = "2006-01-02 15:04:05"
 
 func eventLine(e progress.Event) string {
-	line := fmt.Sprintf("%s %-7s %s", e.Time.Local().Format(logTime), e.Level, e.Text)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%s %-7s %s", e.Time.Local().Format(logTime), e.Level, e.Text)
 	for _, about := range []struct{ key, name string }{{"peer", e.Peer}, {"vm", e.VM}, {"disk", e.Disk}} {
 		if about.name != "" {
-			line += " " + about.key + "=" + quoteIfNeeded(about.name)
+			line.WriteString(" " + about.key + "=" + quoteIfNeeded(about.name))
 		}
 	}
-	return line
+	return line.String()
 }
 
 func logLine(l control.LogLine) string {
-	line := fmt.Sprintf("%s %-5s %s", l.Time.Local().Format(logTime), l.Level, l.Text)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%s %-5s %s", l.Time.Local().Format(logTime), l.Level, l.Text)
 	for _, key := range slices.Sorted(maps.Keys(l.Attrs)) {
-		line += " " + key + "=" + quoteIfNeeded(l.Attrs[key])
+		line.WriteString(" " + key + "=" + quoteIfNeeded(l.Attrs[key]))
 	}
-	return line
+	return line.String()
 }
 
 func quoteIfNeeded(s string) string {

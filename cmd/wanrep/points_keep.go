@@ -15,13 +15,15 @@ type keepRules configs.Retention
 func (k *keepRules) Type() string { return "rules" }
 
 func (k *keepRules) String() string {
-	text := fmt.Sprintf("last=%d", k.Last)
+	var text strings.Builder
+	fmt.Fprintf(&text, "last=%d", k.Last)
 	for _, rule := range k.counts()[1:] {
 		if *rule.n != 0 {
-			text += fmt.Sprintf(",%s=%d", rule.name, *rule.n)
+			fmt.Fprintf(&text, ",%s=%d", rule.name, *rule.n)
 		}
 	}
-	return text + ",min_age=" + k.MinAge.String()
+	text.WriteString(",min_age=" + k.MinAge.String())
+	return text.String()
 }
 
 type keepCount struct {
