@@ -74,14 +74,12 @@ var layers = map[string]layer{
 	"tui/quiet": {modules: []string{lipgloss}}, // a module of its own, see there
 
 	"test/bench": {
-		imports: []string{
-			"diskio", "diskio/digest", "diskio/durable", "diskio/image", "diskio/vhdx", "replicate/control", "replicate/progress",
-			"resume", "resume/vhdxstore", "test/wan",
-		},
+		imports: []string{"diskio", "diskio/image", "diskio/vhdx", "replicate/control", "replicate/progress", "test/wan", "test/wanlink"},
 		modules: []string{xsys},
 	},
-	"test/wan": {},
-	"test":     {tests: []string{"diskio", "diskio/vhdx", "test/wan", xsys}},
+	"test/wan":     {},
+	"test/wanlink": {modules: []string{xsys}},
+	"test":         {tests: []string{"diskio", "diskio/vhdx", "test/wan", xsys}},
 	"test/ladder": {tests: []string{
 		"diskio", "diskio/digest", "diskio/durable", "diskio/durable/crashfs", "diskio/image", "diskio/vhdx", "quicx", "replicate",
 		"replicate/progress", "replicate/wire", "resume", "resume/vhdxstore", quicGo + "/testutils/simnet",
