@@ -129,7 +129,8 @@ func (d *document) unknown(at, key, table string, known []string) {
 func belongs(key, table string) string {
 	var homes []string
 	config := reflect.TypeFor[Config]()
-	for f := range config.Fields() {
+	for i := range config.NumField() {
+		f := config.Field(i)
 		header, inner := "["+tomlKey(f)+"]", f.Type
 		if inner.Kind() == reflect.Slice {
 			header, inner = "["+header+"]", inner.Elem()
@@ -143,8 +144,8 @@ func belongs(key, table string) string {
 		if inner.Kind() != reflect.Struct {
 			continue
 		}
-		for field := range inner.Fields() {
-			if tomlKey(field) == key {
+		for j := range inner.NumField() {
+			if tomlKey(inner.Field(j)) == key {
 				homes = append(homes, header)
 			}
 		}

@@ -60,7 +60,6 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 			b.RPO = j.RPO.Seconds()
 		})
 	}
-	s.showSeen()
 	return s, nil
 }
 

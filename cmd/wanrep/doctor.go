@@ -96,7 +96,6 @@ exit code is 1 if anything failed.`,
 			return nil
 		},
 	}
-	cmd.ValidArgsFunction = completePeers(&at)
 	at.addConfig(cmd)
 	addJSONFlag(cmd, &asJSON)
 	return cmd

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,9 +45,8 @@ func reattach(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		defer os.RemoveAll(dir)
-		*wanrep = filepath.Join(dir, "wanrep")
-		if text, err := exec.CommandContext(ctx, "go", "build", "-o", *wanrep, "wanrep/cmd/wanrep").CombinedOutput(); err != nil {
-			return fmt.Errorf("build wanrep: %w\n%s", err, text)
+		if *wanrep, err = buildWanrep(ctx, dir); err != nil {
+			return err
 		}
 	}
 	b := &bench{wanrep: *wanrep, runs: max(1, *runs), verbose: *verbose, out: out}

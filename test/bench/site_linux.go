@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +24,8 @@ const patience = 90 * time.Second
 type site struct {
 	wanrep, namespace string
 	dir, config       string
+	// before is what its commands are run by, such as chrt.
+	before []string
 }
 
 // newSite lets wanrep fill the directory of an appliance, which is made in dir. The
@@ -46,7 +50,7 @@ func newSite(ctx context.Context, wanrep, namespace, dir, role, name string, fla
 func (s *site) socket() string { return filepath.Join(s.dir, "wanrep.sock") }
 
 func (s *site) command(ctx context.Context, args ...string) *exec.Cmd {
-	line := append([]string{"netns", "exec", s.namespace, s.wanrep}, args...)
+	line := slices.Concat([]string{"netns", "exec", s.namespace}, s.before, []string{s.wanrep}, args)
 	cmd := exec.CommandContext(ctx, "ip", line...)
 	// ip becomes wanrep, so this also ends wanrep if the benchmark is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -87,6 +91,39 @@ func (s *site) start(ctx context.Context, args ...string) (*process, error) {
 		close(p.ended)
 	}()
 	return p, nil
+}
+
+// serve starts the appliance and waits until it serves. The process is one to end
+// even if there is an error too.
+func (s *site) serve(ctx context.Context) (*process, error) {
+	p, err := s.start(ctx, "serve", "--config", s.config)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.ready:
+		return p, nil
+	case <-p.ended:
+		return p, fmt.Errorf("the appliance ended: %s", p.said())
+	case <-time.After(patience):
+		return p, fmt.Errorf("the appliance is not ready after %v: %s", patience, p.said())
+	case <-ctx.Done():
+		return p, ctx.Err()
+	}
+}
+
+// pair lets a source know a target, which serves at an address.
+func (s *site) pair(ctx context.Context, target *site, address string) error {
+	out, err := target.output(ctx, "", "pair", "offer", "--config", target.config, "--json")
+	if err != nil {
+		return err
+	}
+	var offer struct{ Code string }
+	if err := json.Unmarshal(out, &offer); err != nil {
+		return fmt.Errorf("read the offer: %w", err)
+	}
+	_, err = s.output(ctx, offer.Code+"\n", "pair", "join", address, "--config", s.config, "--code-file", "-")
+	return err
 }
 
 // Write takes what the process says on stderr.

@@ -81,7 +81,7 @@ func newTrial(ctx context.Context, wanrep string, s scenario) (t *trial, err err
 	if err := t.serve(ctx); err != nil {
 		return t, err
 	}
-	if err := t.pair(ctx); err != nil {
+	if err := t.source.pair(ctx, t.target, targetAddress+":7443"); err != nil {
 		return t, err
 	}
 	t.atSource = watchBoard(ctx, t.source.socket())
@@ -129,32 +129,9 @@ func randomFile(path string, size int64, seed uint64) error {
 // serve starts the target and waits until it serves.
 func (t *trial) serve(ctx context.Context) error {
 	var err error
-	if t.serving, err = t.target.start(ctx, "serve", "--config", t.target.config); err != nil {
-		return err
+	if t.serving, err = t.target.serve(ctx); err == nil {
+		t.received.follow(t.serving.cmd.Process.Pid)
 	}
-	t.received.follow(t.serving.cmd.Process.Pid)
-	select {
-	case <-t.serving.ready:
-		return nil
-	case <-t.serving.ended:
-		return fmt.Errorf("the target ended: %s", t.serving.said())
-	case <-time.After(patience):
-		return fmt.Errorf("the target is not ready after %v: %s", patience, t.serving.said())
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t *trial) pair(ctx context.Context) error {
-	out, err := t.target.output(ctx, "", "pair", "offer", "--config", t.target.config, "--json")
-	if err != nil {
-		return err
-	}
-	var offer struct{ Code string }
-	if err := json.Unmarshal(out, &offer); err != nil {
-		return fmt.Errorf("read the offer: %w", err)
-	}
-	_, err = t.source.output(ctx, offer.Code+"\n", "pair", "join", targetAddress+":7443", "--config", t.source.config, "--code-file", "-")
 	return err
 }
 

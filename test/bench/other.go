@@ -1,0 +1,17 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+var errNeedsLinux = usageError{errors.New("this needs Linux, for network namespaces")}
+
+func reattach(context.Context, []string, io.Writer) error { return errNeedsLinux }
+
+func wideArea(context.Context, []string, io.Writer) error { return errNeedsLinux }
+
+func layLine(context.Context, []string, io.Writer) error { return errNeedsLinux }
