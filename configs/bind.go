@@ -129,8 +129,7 @@ func (d *document) unknown(at, key, table string, known []string) {
 func belongs(key, table string) string {
 	var homes []string
 	config := reflect.TypeFor[Config]()
-	for i := range config.NumField() {
-		f := config.Field(i)
+	for f := range config.Fields() {
 		header, inner := "["+tomlKey(f)+"]", f.Type
 		if inner.Kind() == reflect.Slice {
 			header, inner = "["+header+"]", inner.Elem()
@@ -144,8 +143,8 @@ func belongs(key, table string) string {
 		if inner.Kind() != reflect.Struct {
 			continue
 		}
-		for j := range inner.NumField() {
-			if tomlKey(inner.Field(j)) == key {
+		for field := range inner.Fields() {
+			if tomlKey(field) == key {
 				homes = append(homes, header)
 			}
 		}

@@ -19,8 +19,8 @@ const (
 	// maxSocketBytes is the longest path of a unix socket (unix(7): 108 with the
 	// final zero; the BSDs and Windows have about the same).
 	maxSocketBytes = 107
-	// minRate is the lowest limit of what is sent: a block of 64 KiB takes 8 s.
-	minRate = Rate(8000)
+	// MinRate is the lowest limit of what is sent: a block of 64 KiB takes 8 s.
+	MinRate = Rate(8000)
 	// maxCount bounds retries and kept points, so that a slip of a digit shows.
 	maxCount = 10000
 )
@@ -183,8 +183,8 @@ func (d *document) checkLink(c *Config) {
 }
 
 func (d *document) checkRate(at string, rate Rate) {
-	if rate != 0 && rate < minRate {
-		d.problem(at, "", "max_rate is %v; below %v a block takes so long that the link would seem dead", rate, minRate)
+	if rate != 0 && rate < MinRate {
+		d.problem(at, "", "max_rate is %v; below %v a block takes so long that the link would seem dead", rate, MinRate)
 	}
 }
 

@@ -165,15 +165,15 @@ func TestShippedFilesHaveEveryKey(t *testing.T) {
 		if typ.Kind() != reflect.Struct {
 			return
 		}
-		for i := range typ.NumField() {
-			key := tomlKey(typ.Field(i))
+		for field := range typ.Fields() {
+			key := tomlKey(field)
 			if key == "" {
 				continue
 			}
 			if !regexp.MustCompile(`[#\[ {]` + key + `[\] ]|(?m)^` + key + ` = `).MatchString(text) {
 				t.Errorf("no shipped file has the key %q", key)
 			}
-			walk(typ.Field(i).Type)
+			walk(field.Type)
 		}
 	}
 	walk(reflect.TypeFor[Config]())

@@ -38,17 +38,18 @@ func TestPeerEditsUndoEachOther(t *testing.T) {
 		"[[peer]]\nname = \"x\"\naddresses = [\"x:1\"]\n", "[[vm]]\nname = \"v\"\ndisks = [\n {name = \"a#[[peer]]\", path = '''\n[[peer]]'''},\n]\n"}
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
-		text := "role = \"source\"\nname = \"a\"\n"
+		var text strings.Builder
+		text.WriteString("role = \"source\"\nname = \"a\"\n")
 		for _, i := range random.Perm(len(pieces))[:random.IntN(len(pieces)+1)] {
-			text += pieces[i]
+			text.WriteString(pieces[i])
 		}
-		with, err := WithPeer("w.toml", []byte(text), paris)
+		with, err := WithPeer("w.toml", []byte(text.String()), paris)
 		if err != nil {
-			t.Fatalf("%v in\n%s", err, text)
+			t.Fatalf("%v in\n%s", err, text.String())
 		}
 		without, found, err := WithoutPeer("w.toml", with, paris.Name)
-		if err != nil || !found || string(without) != text {
-			t.Fatalf("found %v, error %v, got\n%s\nwant\n%s", found, err, without, text)
+		if err != nil || !found || string(without) != text.String() {
+			t.Fatalf("found %v, error %v, got\n%s\nwant\n%s", found, err, without, text.String())
 		}
 	}
 }

@@ -77,6 +77,10 @@ func TestProblems(t *testing.T) {
 		{"a source's settings at a target", "role = \"target\"\nname = \"a\"\nstore.path = \"/s\"\n[link]\nmax_rate = \"20Mbit\"\nreturn_after = \"30s\"\n",
 			"w.toml:5: a target sends no data that could be limited\n      5 | max_rate = \"20Mbit\"\n          ^^^^^^^^\n   limit it at the source\n" +
 				"w.toml:6: return_after is for a source, and this appliance is a target\n      6 | return_after = \"30s\"\n          ^^^^^^^^^^^^"},
+		{"rpo", base + "[[job]]\nname = \"j\"\npeer = \"p\"\nvms = [\"sql01\"]\nrpo = \"30s\"\n",
+			"w.toml:16: rpo is 30s; a point that is seconds old cannot be promised, write 1m or more\n     16 | rpo = \"30s\"\n          ^^^"},
+		{"one socket for both", base + "[control]\nsocket = \"/s\"\nreadonly_socket = \"/s\"\n",
+			"w.toml:14: readonly_socket is the same as socket\n     14 | readonly_socket = \"/s\"\n          ^^^^^^^^^^^^^^^"},
 		{"repair", base + "[link]\nrepair = \"on\"\n",
 			"w.toml:13: repair is \"on\"; it can be \"auto\" or \"off\"\n     13 | repair = \"on\"\n          ^^^^^^"},
 		{"repair at a target", "role = \"target\"\nname = \"a\"\nstore.path = \"/s\"\n[link]\nrepair = \"auto\"\n",

@@ -126,6 +126,12 @@ func (in *inbound) leaveLane() {
 	in.lanes--
 }
 
+func (in *inbound) laneCount() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.lanes
+}
+
 // linkOf returns the link of a source that a token names, or nil.
 func (l *Listener) linkOf(pin Pin, token []byte) *Link {
 	l.mu.Lock()

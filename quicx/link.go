@@ -68,6 +68,12 @@ type Stats struct {
 	// Standby is the uplink of the standby path; empty while there is none.
 	Standby string
 	RTT     time.Duration
+	// Queue is how much longer than the shortest round trip of this path they take
+	// now: about what waits on the way.
+	Queue time.Duration
+	// Window is how much may be under way without an answer, in bytes, over all
+	// connections of a source's link; 0 at a target.
+	Window uint64
 	// Loss is the share of packets lost so far, 0 to 1.
 	Loss                     float64
 	PacketsSent, PacketsLost uint64
@@ -368,9 +374,13 @@ func (l *Link) Stats() Stats {
 	s := l.stats
 	l.mu.Unlock()
 	c := l.conn.ConnectionStats()
-	s.RTT = c.SmoothedRTT
-	s.Lanes = 1
+	s.RTT, s.Queue = c.SmoothedRTT, max(0, c.SmoothedRTT-c.MinRTT)
 	s.count(c)
+	if l.endpoint == nil {
+		s.Lanes = 1 + l.inbound.laneCount()
+	} else {
+		s.Lanes, s.Window = 1, c.CongestionWindow
+	}
 	if l.lanes != nil {
 		l.lanes.addTo(&s)
 	}

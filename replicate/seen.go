@@ -2,9 +2,11 @@ package replicate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"wanrep/diskio"
+	"wanrep/diskio/durable"
 	"wanrep/replicate/progress"
 	"wanrep/replicate/wire"
 )
@@ -46,6 +48,57 @@ func (s *State) saw(peer, vm string, now vmMemory) (warning string, err error) {
 		return true
 	})
 	return warning, err
+}
+
+// A SeenVM is what a source has last seen of a VM at a target.
+type SeenVM struct {
+	Peer, VM string
+	Points   int
+	Newest   time.Time // when the newest point was committed; zero if there is none
+}
+
+// SeenVMs reads from a source's state directory what it has seen at its targets, for
+// whoever asks while the source does not run.
+func SeenVMs(dir durable.FS) ([]SeenVM, error) {
+	file, err := readState(dir)
+	if err != nil {
+		return nil, err
+	}
+	return file.seen(), nil
+}
+
+func (f stateFile) seen() []SeenVM {
+	var all []SeenVM
+	for peer, t := range f.Targets {
+		for vm, m := range t.VMs {
+			all = append(all, SeenVM{peer, vm, m.Points, m.Time})
+		}
+	}
+	return all
+}
+
+// seen returns what was last seen of all VMs.
+func (s *State) seen() []SeenVM {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file.seen()
+}
+
+// showSeen puts on the board how old the points of the source's VMs are, as far as it
+// knows: a source that was just started has asked nobody yet.
+func (s *Source) showSeen() {
+	for _, seen := range s.cfg.State.seen() {
+		for _, j := range s.cfg.Jobs {
+			if j.Peer != seen.Peer || seen.Points == 0 || !slices.Contains(j.VMs, seen.VM) {
+				continue
+			}
+			s.cfg.Board.VM("", seen.VM, func(b *progress.VM) {
+				if seen.Newest.After(b.Newest) {
+					b.State, b.Points, b.Newest = progress.Committed, seen.Points, seen.Newest
+				}
+			})
+		}
+	}
 }
 
 func plural(n int, what string) string {

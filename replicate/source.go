@@ -60,6 +60,7 @@ func NewSource(cfg SourceConfig) (*Source, error) {
 			b.RPO = j.RPO.Seconds()
 		})
 	}
+	s.showSeen()
 	return s, nil
 }
 

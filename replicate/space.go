@@ -28,7 +28,7 @@ func (t *Target) showSpace() {
 	t.mu.Lock()
 	for _, k := range t.kept {
 		s.Points += k.points
-		if s.Oldest.IsZero() || k.oldest.Before(s.Oldest) {
+		if k.points > 0 && (s.Oldest.IsZero() || k.oldest.Before(s.Oldest)) {
 			s.Oldest = k.oldest
 		}
 	}

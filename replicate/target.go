@@ -174,7 +174,8 @@ func (t *Target) showStore() {
 		case resume.StateCommitted:
 			continue
 		case resume.StateDamaged:
-			t.cfg.Board.Event(progress.Event{Level: progress.Error, VM: p.VM, Text: "point " + p.Point + " is damaged: its manifest can't be read"})
+			t.cfg.Board.Event(progress.Event{Level: progress.Error, Peer: p.Source, VM: p.VM, Text: "point " + p.Point + " is damaged: its manifest can't be read"})
+			t.cfg.Board.VM(p.Source, p.VM, func(b *progress.VM) { b.Damage = "the manifest of point " + p.Point + " can't be read" })
 			continue
 		}
 		t.cfg.Board.VM(p.Source, p.VM, func(b *progress.VM) {

@@ -183,28 +183,29 @@ type viewer struct {
 	idle   *time.Timer
 }
 
+// viewDials is how often a question is asked: the link that is kept may have died, and
+// a new one with a session ticket ends if the target was restarted meanwhile.
+const viewDials = 3
+
 func (v *viewer) ask(ctx context.Context, peer string, dial func(context.Context) (Link, error)) (progress.Status, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	fresh := v.link == nil
-	if fresh {
-		if err := v.open(ctx, dial); err != nil {
+	for try := 1; ; try++ {
+		if v.link == nil {
+			if err := v.open(ctx, dial); err != nil {
+				return progress.Status{}, err
+			}
+		}
+		s, err := askStatus(ctx, peer, v.stream)
+		if err == nil {
+			v.idle.Reset(viewIdle)
+			return s, nil
+		}
+		v.close()
+		if try == viewDials || !retryable(err) {
 			return progress.Status{}, err
 		}
 	}
-	s, err := askStatus(ctx, peer, v.stream)
-	if err != nil {
-		v.close()
-		if !fresh && retryable(err) && v.open(ctx, dial) == nil { // the link had died meanwhile
-			s, err = askStatus(ctx, peer, v.stream)
-		}
-	}
-	if err != nil {
-		v.close()
-		return progress.Status{}, err
-	}
-	v.idle.Reset(viewIdle)
-	return s, nil
 }
 
 func (v *viewer) open(ctx context.Context, dial func(context.Context) (Link, error)) error {
@@ -290,8 +291,8 @@ func clean(v reflect.Value) {
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			return
 		}
-		for i := range v.NumField() {
-			clean(v.Field(i))
+		for _, field := range v.Fields() {
+			clean(field)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {

@@ -50,7 +50,53 @@ func exampleState() *partState {
 		disks: []diskState{
 			{spec: DiskSpec{Name: "os", ID: diskio.ID{1, 2}, Size: 10*65536 + 512, LogicalSectorSize: 512, Identity: "x"}, durable: 65536, digests: 1, crc: 9},
 			{spec: DiskSpec{Name: "däta", Size: 65536}, durable: 65536, complete: true, root: digest.Sum{4}},
+			{
+				spec: DiskSpec{Name: "logs", Size: 5 * 65536}, durable: 2 * 65536, digests: 2, crc: 8,
+				under: []layerState{{4*65536 - 512, 4*65536 - 512, 3, 5}, {5 * 65536, 65536, 1, 6}},
+			},
+			{
+				spec: DiskSpec{Name: "tmp", Size: 65536}, durable: 65536,
+				under: []layerState{{512, 512, 1, 5}}, merged: &layerState{65536, 65536, 1, 7},
+			},
 		},
+	}
+}
+
+// TestLayersThatCannotBe: a journal does not get past its checks with layers that would
+// make the store read or write where it must not.
+func TestLayersThatCannotBe(t *testing.T) {
+	const size = 4 * 65536
+	layer := layerState{size: size, durable: 2 * 65536, digests: 2}
+	change := func(f func(*layerState)) []layerState {
+		l := layer
+		f(&l)
+		return []layerState{l}
+	}
+	tests := []struct {
+		name  string
+		state diskState
+	}{
+		{"too many", diskState{under: []layerState{layer, layer, layer, layer, layer}}},
+		{"a larger one", diskState{under: change(func(l *layerState) { l.size++ })}},
+		{"one with nothing", diskState{under: change(func(l *layerState) { l.durable, l.digests = 0, 0 })}},
+		{"one that ends within a block", diskState{under: change(func(l *layerState) { l.durable++ })}},
+		{"one with too many digests", diskState{under: change(func(l *layerState) { l.digests = 3 })}},
+		{"one that reaches further than the lowest", diskState{under: []layerState{layer, {size, 3 * 65536, 0, 0}}}},
+		{"one that is larger than the next", diskState{under: []layerState{layer, {size - 512, 65536, 0, 0}}}},
+		{"durable behind their reach", diskState{durable: 3 * 65536, under: []layerState{layer}}},
+		{"a complete disk", diskState{durable: size, complete: true, under: []layerState{{size, size, 0, 0}}}},
+		{"merged from nothing", diskState{merged: &layer}},
+		{"merged to too many digests", diskState{under: []layerState{layer}, merged: &layerState{size, 65536, 2, 0}}},
+	}
+	good := diskState{spec: DiskSpec{Name: "os", Size: size}, durable: 65536, under: []layerState{layer}, merged: &layer}
+	if err := good.check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range tests {
+		test.state.spec = good.spec
+		if test.state.check() == nil {
+			t.Errorf("%s: accepted", test.name)
+		}
 	}
 }
 

@@ -106,7 +106,7 @@ func (d *PartDisk) cover(state *diskState) error {
 // again when the part is begun the next time.
 func (d *PartDisk) forget(err error) error {
 	state := diskState{spec: d.spec, based: d.base != nil}
-	if again := d.part.journal.revise(func(p *partState) { p.disks[d.index] = state }); again != nil {
+	if again := d.part.journal.revise(func(p *partState) { p.put(state) }); again != nil {
 		return errors.Join(err, again)
 	}
 	d.durable.Store(0)

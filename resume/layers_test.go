@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"wanrep/diskio/durable"
@@ -283,4 +284,69 @@ func TestInterruptedMerge(t *testing.T) {
 	_, err = part.Commit()
 	must(t, err)
 	must(t, compare(s, point(t, s, "0000000000000001"), []snapshot{changed}))
+}
+
+// TestWrongRootDropsLayers: if a disk is not what the source has in the end, what was
+// received before is not trusted either.
+func TestWrongRootDropsLayers(t *testing.T) {
+	fsys, s, _ := parked(t, newSnapshot("os", "ab", block))
+	changed := newSnapshot("os", "aX", block)
+	part := begin(t, s, changed)
+	wrong := changed
+	wrong.root[2]++
+	if err := sendAll(part.Disks()[0], wrong); !errors.Is(err, resume.ErrDigest) {
+		t.Fatalf("got %v, want %v", err, resume.ErrDigest)
+	}
+	must(t, part.Close())
+	part = begin(t, open(t, fsys.Crash(1)), changed)
+	if part.Disks()[0].Based() || part.Disks()[0].Durable() > 0 {
+		t.Error("the disk goes on over what was wrong")
+	}
+	must(t, sendAll(part.Disks()[0], changed))
+	_, err := part.Commit()
+	must(t, err)
+}
+
+// TestDiskThatStaysBroken: while changed content is merged the store's disk gets full,
+// broken or read-only, and stays so for a while. The reason is told, the part stays with
+// all that was acknowledged, and so do the points.
+func TestDiskThatStaysBroken(t *testing.T) {
+	base := newSnapshot("os", "zzzzz", block)
+	old, changed := newSnapshot("os", "abcdz", block), newSnapshot("os", "aXc.e", block)
+	for _, fault := range []error{crashfs.ErrFull, crashfs.ErrIO, syscall.EROFS} {
+		for after := 0; ; after++ {
+			fsys := crashfs.New()
+			s := open(t, fsys)
+			commitAll(t, s, base)
+			for _, disk := range []snapshot{old, changed} {
+				part := begin(t, s, disk)
+				_, err := sendTo(part.Disks()[0], disk, 4)
+				must(t, err)
+				must(t, part.Close())
+			}
+			part := begin(t, s, changed)
+			fsys.Inject(crashfs.Fault{At: fsys.Ops() + 1 + after, Err: fault, Sticky: true})
+			err := sendAll(part.Disks()[0], changed)
+			if err == nil {
+				break // the fault comes later than the merge
+			}
+			if !errors.Is(err, fault) {
+				t.Fatalf("%v from operation %d on: the error is %v", fault, after, err)
+			}
+			_ = part.Close()
+			if _, err := s.Begin("lyon", "sql01", []resume.DiskSpec{changed.spec}); !errors.Is(err, fault) {
+				t.Fatalf("%v from operation %d on: begun again with %v", fault, after, err)
+			}
+			must(t, compare(s, point(t, s, "0000000000000001"), []snapshot{base}))
+			fsys.Inject(crashfs.Fault{})
+			part = begin(t, s, changed)
+			if part.Point() != "0000000000000002" || part.Disks()[0].Durable() < 4*block {
+				t.Fatalf("%v from operation %d on: point %s goes on at %d", fault, after, part.Point(), part.Disks()[0].Durable())
+			}
+			must(t, sendAll(part.Disks()[0], changed))
+			_, err = part.Commit()
+			must(t, err)
+			must(t, compare(s, point(t, s, "0000000000000002"), []snapshot{changed}))
+		}
+	}
 }

@@ -28,6 +28,10 @@ type model struct {
 
 	acked  map[string]int64 // by identity, in the part under way
 	points [][]snapshot     // committed
+	names  []string         // of the points
+	// doubted are points whose prune was begun: they may be gone, and are what they
+	// were if not.
+	doubted map[string]bool
 	// has is what the part is known to have of a disk, by its name: the digests of the
 	// blocks that were acknowledged before the disk changed, and after.
 	has map[string]blockSums
@@ -36,6 +40,7 @@ type model struct {
 	// deciding is the part that is being received: its commit may have happened
 	// although it was not acknowledged.
 	deciding []snapshot
+	name     string // of that part
 }
 
 // modelDisks are the disks of which a VM is made, some in two states.
@@ -128,7 +133,7 @@ func (m *model) Begin(t *rapid.T) {
 	}
 	m.fsys.Inject(crashfs.Fault{})
 	m.learn(t, m.store)
-	m.part, m.deciding, m.sent, m.base = part, vm, nil, nil
+	m.part, m.deciding, m.name, m.sent, m.base = part, vm, part.Point(), nil, nil
 	for i, d := range part.Disks() {
 		id := d.Spec().Identity
 		if d.Durable() < m.acked[id] {
@@ -316,7 +321,7 @@ func (m *model) Commit(t *rapid.T) {
 }
 
 func (m *model) committed() {
-	m.points = append(m.points, m.deciding)
+	m.points, m.names = append(m.points, m.deciding), append(m.names, m.name)
 	m.deciding = nil
 	clear(m.acked)
 	clear(m.has)
@@ -345,20 +350,46 @@ func (m *model) Kill(t *rapid.T) {
 }
 
 // learn finds out whether a commit that was not acknowledged happened, and returns
-// all committed points.
-func (m *model) learn(t *rapid.T, s *resume.Store) []resume.Point {
+// all committed points that there are, and what each holds.
+func (m *model) learn(t *rapid.T, s *resume.Store) (list []resume.Point, hold [][]snapshot) {
 	list, err := s.List()
 	if err != nil {
 		t.Fatal(err)
 	}
 	list = slices.DeleteFunc(list, func(p resume.Point) bool { return p.State == resume.StatePart })
-	if len(list) == len(m.points)+1 && m.deciding != nil {
+	if n := len(list); n > 0 && m.deciding != nil && list[n-1].Point == m.name {
 		m.committed()
 	}
-	if len(list) != len(m.points) {
-		t.Fatalf("%d points, want %d", len(list), len(m.points))
+	for i, name := range m.names {
+		switch at := len(hold); {
+		case at < len(list) && list[at].Point == name:
+			hold = append(hold, m.points[i])
+		case !m.doubted[name]:
+			t.Fatalf("point %s is missing in %v", name, list)
+		}
 	}
-	return list
+	if len(hold) != len(list) {
+		t.Fatalf("%d points, want %d", len(list), len(hold))
+	}
+	return list, hold
+}
+
+// Prune takes out any point but the newest.
+func (m *model) Prune(t *rapid.T) {
+	rarely(t)
+	if m.store == nil || len(m.points) < 2 {
+		t.Skip("nothing to prune")
+	}
+	i := rapid.IntRange(0, len(m.points)-2).Draw(t, "point")
+	m.doubted[m.names[i]] = true
+	err := m.store.Prune(t.Context(), resume.Point{Source: source, VM: vmName, Point: m.names[i]})
+	switch {
+	case err == nil:
+		m.points, m.names = slices.Delete(m.points, i, i+1), slices.Delete(m.names, i, i+1)
+	case errors.As(err, new(*resume.PinnedError)), errors.Is(err, resume.ErrNoPoint):
+	default:
+		m.failed(t, err)
+	}
 }
 
 // Check opens the store as a power cut would leave it, and compares it with the
@@ -369,10 +400,14 @@ func (m *model) Check(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after := &model{acked: maps.Clone(m.acked), points: slices.Clone(m.points), deciding: m.deciding}
-	for i, p := range after.learn(t, s) {
-		if err := compare(s, p, after.points[i]); err != nil {
-			t.Fatalf("point %d: %v", i, err)
+	after := &model{
+		acked: maps.Clone(m.acked), points: slices.Clone(m.points), names: slices.Clone(m.names), doubted: m.doubted,
+		deciding: m.deciding, name: m.name,
+	}
+	list, hold := after.learn(t, s)
+	for i, p := range list {
+		if err := compare(s, p, hold[i]); err != nil {
+			t.Fatalf("point %s: %v", p.Point, err)
 		}
 	}
 	after.checkPosition(t, s)
@@ -423,12 +458,12 @@ func TestModel(t *testing.T) {
 		must(t, f.Value.Set("100"))
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{fsys: crashfs.New(), acked: map[string]int64{}, has: map[string]blockSums{}}
+		m := &model{fsys: crashfs.New(), acked: map[string]int64{}, has: map[string]blockSums{}, doubted: map[string]bool{}}
 		rt.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "begin": m.Begin, "write": m.Write, "write more": m.Write, "write on": m.Write,
 			"skip": m.Skip, "skip more": m.Skip,
 			"sync": m.Sync, "finish": m.Finish, "finish wrongly": m.FinishWrongly, "commit": m.Commit,
-			"close": m.Close, "fault": m.Fault, "power cut": m.PowerCut, "kill": m.Kill,
+			"close": m.Close, "prune": m.Prune, "prune more": m.Prune, "fault": m.Fault, "power cut": m.PowerCut, "kill": m.Kill,
 		})
 	})
 }

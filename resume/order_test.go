@@ -97,6 +97,8 @@ func TestOrderOfOperations(t *testing.T) {
 	must(t, part.Disks()[0].Finish(changed.root))
 	note("acknowledge")
 	must(t, part.Close())
+	note("prune the first point, on which the others build")
+	must(t, s.Prune(t.Context(), resume.Point{Source: "lyon", VM: "sql01", Point: "0000000000000001"}))
 	must(t, s.Close())
 	note("open the store again")
 	s, err = resume.Open(fsys, p.config())

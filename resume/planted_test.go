@@ -162,6 +162,49 @@ func (f unchecked) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// mergeWithoutSync does not wait until what is merged is on the disk.
+func mergeWithoutSync(fsys durable.FS) durable.FS {
+	return &bug{FS: fsys, file: func(f durable.File, name string) durable.File {
+		if path.Ext(name) == ".img" || path.Ext(name) == ".merged" {
+			return syncing{f, func() error { return nil }}
+		}
+		return f
+	}}
+}
+
+// recordLate takes a prune's decision for durable before it is.
+func recordLate(fsys durable.FS) durable.FS {
+	return &bug{FS: fsys, syncDir: func(name string) error {
+		if path.Base(name) == vmDirName {
+			return nil
+		}
+		return fsys.SyncDir(name)
+	}}
+}
+
+// TestPlantedBugsInAPruneAreCaught: what goes must not go before what takes its place is
+// durable.
+func TestPlantedBugsInAPruneAreCaught(t *testing.T) {
+	p := &pruner{format: plain{}, want: merges}
+	start, err := p.commitAll()
+	must(t, err)
+	ks := changing(pruneOps(t, p, start))
+	for name, wrap := range map[string]wrapper{
+		"merge without a sync": mergeWithoutSync, "missing directory sync": noDirSync, "record that is not synced": recordLate,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for runs, k := range ks {
+				if err := pruneCut(p, start, wrap, k); err != nil {
+					t.Logf("caught in run %d: %v", runs+1, err)
+					return
+				}
+			}
+			t.Fatal("the rig does not find it")
+		})
+	}
+}
+
 func TestPlantedBugsAreCaught(t *testing.T) {
 	tests := []struct {
 		name string

@@ -270,6 +270,10 @@ func (s *Store) abandonPrune(v *vmState, r pruneRecord) error {
 	}
 	dir := path.Join(v.dir, pointsName, r.Point)
 	entries, err := s.fsys.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) { // somebody removed the point by hand
+		r.State = pruneDone
+		return s.record(v, r)
+	}
 	if err != nil {
 		return err
 	}

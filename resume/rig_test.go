@@ -95,9 +95,9 @@ var increments = []phase{
 // was received in part, twice, the second time growing; and one that was complete.
 var changes = []phase{
 	{disks: []snapshot{newSnapshot("os", "abc", block)}, commit: true},
-	{disks: []snapshot{newSnapshot("os", "xbyz", 512), newSnapshot("Data", "d", block)}, blocks: 4},
-	{disks: []snapshot{newSnapshot("os", "x.yq", 512), newSnapshot("Data", "e", block)}, blocks: 2},
-	{disks: []snapshot{newSnapshot("os", "xw.qr", 512), newSnapshot("Data", "e", block)}, commit: true},
+	{disks: []snapshot{newSnapshot("os", "xbyzv", 512), newSnapshot("Data", "d", block)}, blocks: 6},
+	{disks: []snapshot{newSnapshot("os", "x.Yqv", 512), newSnapshot("Data", "e", block)}, blocks: 2},
+	{disks: []snapshot{newSnapshot("os", "xwyqvu", 512), newSnapshot("Data", "e", block)}, commit: true},
 }
 
 // A player is the source. It survives the target's crashes.
@@ -292,7 +292,7 @@ func (p *player) send(part *resume.Part, ph phase) error {
 		}
 	}
 	if !ph.commit {
-		return nil
+		return p.loseBlock(part, ph, next)
 	}
 	for i, d := range part.Disks() {
 		if err := d.Finish(ph.disks[i].root); err != nil {
@@ -302,6 +302,21 @@ func (p *player) send(part *resume.Part, ph phase) error {
 			return err
 		}
 		p.told[d.Spec().Identity] = d.Durable()
+	}
+	return nil
+}
+
+// loseBlock sends one more block of each disk, which is not synced before the link is
+// lost.
+func (p *player) loseBlock(part *resume.Part, ph phase, next []int64) error {
+	for i, d := range part.Disks() {
+		end := min(next[i]+block, d.Spec().Size)
+		if next[i] == end {
+			continue
+		}
+		if err := d.Write(next[i], ph.disks[i].content[next[i]:end]); err != nil {
+			return err
+		}
 	}
 	return nil
 }

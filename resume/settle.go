@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"syscall"
 
 	"wanrep/diskio"
 	"wanrep/diskio/durable"
@@ -177,6 +178,9 @@ type spaceFile struct {
 	store     *Store
 	unchecked int64 // bytes written since the last look
 }
+
+// SyscallConn lets a format find and punch holes, if the file can.
+func (f *spaceFile) SyscallConn() (syscall.RawConn, error) { return rawConn(f.File) }
 
 func (f *spaceFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.unchecked += int64(len(p)); f.unchecked > spaceCheckBytes {

@@ -7,6 +7,7 @@
 //	store.json  lock
 //	<source>/source.json           which process of the source attached last
 //	<source>/<vm>/parts/<point>/   journal, <disk>.vhdx, <disk>.digests
+//	<source>/<vm>/prune.json       how far the last prune is
 //	<source>/<vm>/points/<point>/  manifest.json, <disk>.vhdx, <disk>.digests
 //
 // A [Part] receives a point. Each of its disks is written in ascending order by
@@ -24,6 +25,9 @@
 // everything that was received is compared the two become one file again. That is before
 // the disk is complete, so a point has one file and one digests file of each disk; and
 // the merge copies what had changed, not all that the part has.
+//
+// [Store.Prune] takes a point out of a VM's chain and merges it into the one that builds
+// on it; which points are to go is for others to say.
 //
 // After a crash the journal says how far each disk is, by the longest run of
 // valid records. What lies behind is forgotten. A part whose manifest is there

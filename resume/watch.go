@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"syscall"
 
 	"wanrep/diskio/durable"
 )
@@ -39,6 +40,16 @@ func (f *watchedFile) Truncate(size int64) error {
 func (f *watchedFile) Sync() error {
 	_, err := f.keep(0, f.File.Sync())
 	return err
+}
+
+// SyscallConn lets a format find and punch holes, if the file can.
+func (f *watchedFile) SyscallConn() (syscall.RawConn, error) { return rawConn(f.File) }
+
+func rawConn(f durable.File) (syscall.RawConn, error) {
+	if c, ok := f.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // A watchedFS watches the files that are opened in it.

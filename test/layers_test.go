@@ -74,7 +74,10 @@ var layers = map[string]layer{
 	"tui/quiet": {modules: []string{lipgloss}}, // a module of its own, see there
 
 	"test/bench": {
-		imports: []string{"diskio", "diskio/image", "diskio/vhdx", "replicate/control", "replicate/progress", "test/wan", "test/wanlink"},
+		imports: []string{
+			"diskio", "diskio/digest", "diskio/durable", "diskio/image", "diskio/vhdx", "replicate/control", "replicate/progress",
+			"resume", "resume/vhdxstore", "test/wan", "test/wanlink",
+		},
 		modules: []string{xsys},
 	},
 	"test/wan":     {},

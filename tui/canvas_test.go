@@ -125,6 +125,7 @@ func absurd(st progress.Status) progress.Status {
 	nan, inf := math.NaN(), math.Inf(1)
 	l := &st.Links[0]
 	l.RTT, l.Loss, l.LongestStall, l.RepairOverhead, l.Attempt = nan, 7344530, inf, -1, -7
+	l.Queue, l.Window, l.Lanes, l.LineRate = inf, math.MinInt64, math.MaxInt, inf
 	for i := range l.Uplinks {
 		l.Uplinks[i].RTT = []float64{nan, inf, -1}[i%3]
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -37,6 +38,16 @@ func RateBytes(bytesPerSecond float64) string { return decimal(bytesPerSecond, "
 
 // rateBits prints a rate in bytes a second as bits: "179.2 Mbit/s".
 func rateBits(bytesPerSecond float64) string { return decimal(bytesPerSecond*8, "bit/s") }
+
+// aboutBits prints a rate in bytes a second that is known roughly: "96 Mbit/s".
+func aboutBits(bytesPerSecond float64) string {
+	number, unit, _ := strings.Cut(rateBits(bytesPerSecond), " ")
+	whole, _, _ := strings.Cut(number, ".")
+	if len(whole) > 1 {
+		number = whole
+	}
+	return number + " " + unit
+}
 
 // decimal prints v in the decimal unit that leaves at most three digits before
 // the point. What is not a positive number is 0.

@@ -69,7 +69,11 @@ func (m model) linkLine(c *canvas, l progress.Link) []span {
 	out := []span{{sign + " ", of(t)}, {l.Peer + "  ", of(plain, bold)}}
 	switch l.State {
 	case progress.LinkUp:
-		return append(out, span{l.State, of(t)}, span{fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, roundTrip(l.RTT), Percent(l.Loss)), of(plain)})
+		out = append(out, span{l.State, of(t)}, span{fmt.Sprintf("  %s  rtt %s  loss %s", l.Path, roundTrip(l.RTT), Percent(l.Loss)), of(plain)})
+		for _, p := range capacity(l) {
+			out = append(out, span{"  " + p.label + " " + p.value, of(plain)})
+		}
+		return out
 	case progress.LinkRedial:
 		return append(out, span{linkWord(l), of(t)}, span{m.nextDial(l), of(plain)})
 	}
@@ -96,7 +100,7 @@ func (m model) oneLink(c *canvas, l progress.Link, w int) [][]span {
 	}
 	out := [][]span{state}
 	if l.State == progress.LinkUp {
-		out = append(out, flow(w, pair{"rtt", roundTrip(l.RTT)}, pair{"loss", Percent(l.Loss)})...)
+		out = append(out, flow(w, append([]pair{{"rtt", roundTrip(l.RTT)}, {"loss", Percent(l.Loss)}}, capacity(l)...)...)...)
 	} else if step := ladder(c, l, w); step != nil {
 		out = append(out, step)
 	}
@@ -113,11 +117,42 @@ func (m model) oneLink(c *canvas, l progress.Link, w int) [][]span {
 	case l.Path == "" && l.Remote != "":
 		out = append(out, []span{{"from ", of(faint)}, {l.Remote, of(plain)}})
 	}
-	return append(out, flow(w,
-		pair{"migrated", fmt.Sprint(l.Migrations)}, pair{"reattached", fmt.Sprint(l.Reattaches)},
-		pair{"redials", fmt.Sprint(l.Redials)}, pair{"longest stall", Seconds(l.LongestStall)},
-		pair{"TLS resumed", fmt.Sprint(l.ResumedTLS)}, pair{"0-RTT", fmt.Sprint(l.Used0RTT)},
-		pair{"repair", Percent(l.RepairOverhead)})...)
+	return append(out, flow(w, append(congestion(l), history(l)...)...)...)
+}
+
+// capacity is over how many connections a link that is up sends, and what the line
+// was seen to carry.
+func capacity(l progress.Link) []pair {
+	var out []pair
+	if l.Lanes > 0 {
+		out = append(out, pair{"connections", fmt.Sprint(l.Lanes)})
+	}
+	if l.LineRate > 0 {
+		out = append(out, pair{"line", aboutBits(l.LineRate)})
+	}
+	return out
+}
+
+// congestion is what waits on the way of a link that is up, and how much may be
+// under way; of one that is not, how much had to be sent again.
+func congestion(l progress.Link) []pair {
+	if l.State != progress.LinkUp {
+		return []pair{{"sent again", Percent(l.RepairOverhead)}}
+	}
+	out := []pair{{"queue", roundTrip(l.Queue)}}
+	if l.Window > 0 {
+		out = append(out, pair{"window", Bytes(l.Window)})
+	}
+	return out
+}
+
+// history counts what happened to a link over the run.
+func history(l progress.Link) []pair {
+	return []pair{
+		{"migrated", fmt.Sprint(l.Migrations)}, {"reattached", fmt.Sprint(l.Reattaches)},
+		{"redials", fmt.Sprint(l.Redials)}, {"longest stall", Seconds(l.LongestStall)},
+		{"TLS resumed", fmt.Sprint(l.ResumedTLS)}, {"0-RTT", fmt.Sprint(l.Used0RTT)},
+	}
 }
 
 // reasons says why a link is not up, for how long, and how the last attempt failed.
@@ -169,7 +204,7 @@ func uplinkLines(c *canvas, uplinks []progress.Uplink, w int) [][]span {
 	for _, u := range uplinks {
 		sign, t := c.uplink(u.State)
 		item := []span{{sign + " ", of(t)}, {u.Name, of(plain, bold)}, {" " + u.State, of(t)}}
-		if u.RTT > 0 && u.State != progress.UplinkDown {
+		if u.RTT > 0 && u.State != progress.UplinkDown && u.State != progress.UplinkActive { // the link's own
 			item = append(item, span{" " + roundTrip(u.RTT), of(plain)})
 		}
 		items = append(items, item)

@@ -32,9 +32,12 @@ func limits(st progress.Status) (text, stage string) {
 	case progress.LimitDigest, progress.LimitCompress:
 		return "the source's processor (" + limit + ")", limit
 	case progress.LimitNetwork:
+		if rate := lineRate(st); rate > 0 {
+			return "the line (" + aboutBits(rate) + ")", "network"
+		}
 		return "the network", "network"
 	case progress.LimitLoss:
-		return "the network (loss)", "network"
+		return "the line (loss " + Percent(worstLoss(st)) + ")", "network"
 	case progress.LimitReceiver:
 		return "the target (takes no more)", "network"
 	case progress.LimitThrottle:
@@ -47,6 +50,26 @@ func limits(st progress.Status) (text, stage string) {
 	default:
 		return limit, limit
 	}
+}
+
+// lineRate is what the only line there is was seen to carry, in bytes a second; 0
+// if that is not known.
+func lineRate(st progress.Status) float64 {
+	if len(st.Links) != 1 || st.Links[0].State != progress.LinkUp {
+		return 0
+	}
+	return st.Links[0].LineRate
+}
+
+// worstLoss is the share of packets that the worst line loses.
+func worstLoss(st progress.Status) float64 {
+	worst := 0.0
+	for _, l := range st.Links {
+		if l.State == progress.LinkUp {
+			worst = max(worst, l.Loss)
+		}
+	}
+	return worst
 }
 
 // limitedBy is what a transfer waits for as spans; empty while nothing is sent.

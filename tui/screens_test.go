@@ -187,6 +187,7 @@ func target(st progress.Status) progress.Status {
 	st.Role, st.Name = "target", "dr-paris"
 	l := &st.Links[0]
 	l.Peer, l.Path, l.Remote, l.Uplinks = "branch-lyon", "", "198.51.100.7:41022", nil
+	l.Window, l.LineRate = 0, 0
 	st.Jobs, st.Pipeline = nil, progress.Pipeline{Write: 0.22, Limit: progress.LimitNone}
 	for i := range st.VMs {
 		vm := &st.VMs[i]

@@ -103,7 +103,8 @@ type tableColumn struct {
 
 var linkColumns = []tableColumn{
 	{head: "LINK"}, {head: "STATE"}, {head: "SINCE"}, {head: "PATH"}, {head: "RTT"}, {head: "LOSS"},
-	{head: "MIGRATED", from: 90}, {head: "REATTACHED", from: 90}, {head: "LONGEST STALL", from: 110},
+	{head: "QUEUE", from: 110}, {head: "CONNECTIONS", from: 90}, {head: "LINE", from: 90},
+	{head: "MIGRATED", from: 110}, {head: "REATTACHED", from: 110}, {head: "LONGEST STALL", from: 140},
 }
 
 // vmColumns leaves the RPO out where no VM has one.
@@ -147,7 +148,7 @@ func (p *printer) linkRows(st progress.Status) []tableRow {
 	var rows []tableRow
 	for _, l := range worstLinks(st.Links) {
 		_, t := p.link(l.State)
-		state, rtt, loss := l.State, "-", "-"
+		state, rtt, loss, queue, lanes, line := l.State, "-", "-", "-", "-", "-"
 		switch l.State {
 		case progress.LinkRedial:
 			state = linkWord(l)
@@ -155,10 +156,16 @@ func (p *printer) linkRows(st progress.Status) []tableRow {
 				state += ", next in " + Duration(wait)
 			}
 		case progress.LinkUp:
-			rtt, loss = roundTrip(l.RTT), Percent(l.Loss)
+			rtt, loss, queue = roundTrip(l.RTT), Percent(l.Loss), roundTrip(l.Queue)
+			if l.Lanes > 0 {
+				lanes = fmt.Sprint(l.Lanes)
+			}
+			if l.LineRate > 0 {
+				line = aboutBits(l.LineRate)
+			}
 		}
 		rows = append(rows, tableRow{
-			cells: []string{l.Peer, state, since(l.Since, st.Time), l.Path, rtt, loss, fmt.Sprint(l.Migrations), fmt.Sprint(l.Reattaches), Seconds(l.LongestStall)},
+			cells: []string{l.Peer, state, since(l.Since, st.Time), l.Path, rtt, loss, queue, lanes, line, fmt.Sprint(l.Migrations), fmt.Sprint(l.Reattaches), Seconds(l.LongestStall)},
 			state: 1, tone: t, note: joined(uplinkWords(l.Uplinks), reasons(l, st.Time)),
 		})
 	}

@@ -96,6 +96,7 @@ exit code is 1 if anything failed.`,
 			return nil
 		},
 	}
+	cmd.ValidArgsFunction = completePeers(&at)
 	at.addConfig(cmd)
 	addJSONFlag(cmd, &asJSON)
 	return cmd

@@ -84,7 +84,7 @@ func report(cmd *cobra.Command, args []string, err error, started bool, stdout, 
 	if text == "" {
 		return code
 	}
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		// An indented line belongs to the one above.
 		if !strings.HasPrefix(line, " ") {
 			line = "wanrep: error: " + line

@@ -90,6 +90,7 @@ func (a *attacher) Attach(ctx context.Context, progressed bool) (replicate.Link,
 	}
 	a.board.Link(a.peer, func(l *progress.Link) {
 		l.State, l.Because, l.NextDial, l.Attempt = progress.LinkDialing, because, time.Time{}, 0
+		forgetLine(l)
 	})
 	got, err := a.redialer.Attach(ctx, progressed)
 	if err != nil {
@@ -206,7 +207,8 @@ func (a *attacher) Close() error {
 	a.settle()
 	a.board.Link(a.peer, func(l *progress.Link) {
 		if l.State != progress.LinkDown {
-			l.State, l.Because, l.RTT, l.Loss = progress.LinkIdle, "", 0, 0
+			l.State, l.Because = progress.LinkIdle, ""
+			forgetLine(l)
 		}
 	})
 	return nil
@@ -234,8 +236,13 @@ func showLink(board *progress.Board, got *quicx.Link, totals progress.LinkTotals
 		l.DialError, l.Class = "", ""
 		l.Path, l.Remote, l.RTT, l.Loss, l.LinkTotals = s.Path, s.Remote, s.RTT.Seconds(), s.Loss, totals
 		l.PacketsSent, l.PacketsLost = int64(s.PacketsSent), int64(s.PacketsLost)
-		l.Lanes, l.LineRate = s.Lanes, s.LineRate
+		l.Queue, l.Window, l.Lanes, l.LineRate = s.Queue.Seconds(), int64(s.Window), s.Lanes, s.LineRate
 	})
+}
+
+// forgetLine clears what is only known of a link that lives.
+func forgetLine(l *progress.Link) {
+	l.RTT, l.Queue, l.Loss, l.Window, l.Lanes, l.LineRate = 0, 0, 0, 0, 0, 0
 }
 
 // A spentError tells the engine that the redial window is over.

@@ -76,6 +76,7 @@ func (w *linkWatch) end(got *quicx.Link) {
 		because = "lost, the source dials again: " + reason(e)
 	}
 	w.board.Link(got.Peer(), func(l *progress.Link) {
-		l.State, l.Because, l.RTT, l.Loss = progress.LinkIdle, because, 0, 0
+		l.State, l.Because = progress.LinkIdle, because
+		forgetLine(l)
 	})
 }

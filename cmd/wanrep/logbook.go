@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -104,21 +103,6 @@ func clipText(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:maxLogTextBytes], "") + "…"
-}
-
-// A logLevel is a slog.Level as a flag. The zero value is info.
-type logLevel slog.Level
-
-func (l *logLevel) String() string { return strings.ToLower(slog.Level(*l).String()) }
-func (l *logLevel) Type() string   { return "level" }
-
-func (l *logLevel) Set(s string) error {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s)); err != nil {
-		return errors.New("write debug, info, warn or error")
-	}
-	*l = logLevel(level)
-	return nil
 }
 
 // served is what the control socket reaches.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,21 +92,23 @@ func printLine(cmd *cobra.Command, text string, document any, asJSON bool) error
 const logTime = "2006-01-02 15:04:05"
 
 func eventLine(e progress.Event) string {
-	line := fmt.Sprintf("%s %-7s %s", e.Time.Local().Format(logTime), e.Level, e.Text)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%s %-7s %s", e.Time.Local().Format(logTime), e.Level, e.Text)
 	for _, about := range []struct{ key, name string }{{"peer", e.Peer}, {"vm", e.VM}, {"disk", e.Disk}} {
 		if about.name != "" {
-			line += " " + about.key + "=" + quoteIfNeeded(about.name)
+			line.WriteString(" " + about.key + "=" + quoteIfNeeded(about.name))
 		}
 	}
-	return line
+	return line.String()
 }
 
 func logLine(l control.LogLine) string {
-	line := fmt.Sprintf("%s %-5s %s", l.Time.Local().Format(logTime), l.Level, l.Text)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%s %-5s %s", l.Time.Local().Format(logTime), l.Level, l.Text)
 	for _, key := range slices.Sorted(maps.Keys(l.Attrs)) {
-		line += " " + key + "=" + quoteIfNeeded(l.Attrs[key])
+		line.WriteString(" " + key + "=" + quoteIfNeeded(l.Attrs[key]))
 	}
-	return line
+	return line.String()
 }
 
 func quoteIfNeeded(s string) string {
@@ -116,47 +116,4 @@ func quoteIfNeeded(s string) string {
 		return strconv.Quote(s)
 	}
 	return s
-}
-
-// A logLevelDocument tells how much is logged.
-type logLevelDocument struct {
-	Schema string    `json:"schema"`
-	Level  string    `json:"level"`
-	Time   time.Time `json:"time"`
-}
-
-func newLogLevelCommand() *cobra.Command {
-	var at addressed
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "log-level LEVEL",
-		Short: "Change how much the running appliance logs",
-		Long: `Change how much the running appliance logs: debug, info, warn or error. It holds
-until it is changed or the appliance is stopped.`,
-		Example:     `  wanrep log-level debug`,
-		Args:        cobra.ExactArgs(1),
-		ValidArgs:   []string{"debug", "info", "warn", "error"},
-		Annotations: withSchema(logLevelSchema),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, _, err := at.client()
-			if err != nil {
-				return err
-			}
-			var level logLevel
-			if err := level.Set(args[0]); err != nil {
-				return fail(exitUsage, "", "%q is no level: %w", args[0], err)
-			}
-			if err := client.SetLogLevel(cmd.Context(), slog.Level(level)); err != nil {
-				return answered(err)
-			}
-			if asJSON {
-				return printJSON(cmd, logLevelDocument{logLevelSchema, level.String(), time.Now().UTC()})
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "log level: %v\n", &level)
-			return err
-		},
-	}
-	at.addSocket(cmd)
-	addJSONFlag(cmd, &asJSON)
-	return cmd
 }

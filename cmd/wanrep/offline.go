@@ -13,20 +13,15 @@ import (
 )
 
 // offlineStatus tells what the files of an appliance tell while it does not run.
-// A source keeps nothing of its runs: where the disks stand, the target knows.
+// Where a source's disks stand, only the target knows.
 func offlineStatus(cfg *configs.Config, now time.Time) progress.Status {
 	const because = "the appliance does not run"
 	s := progress.Status{Schema: progress.Schema, Role: cfg.Role, Name: cfg.Name, Version: readVersion().Version, Time: now}
 	for _, p := range cfg.Peers {
 		s.Links = append(s.Links, progress.Link{Peer: p.Name, State: progress.LinkIdle, Because: because})
 	}
-	for _, j := range cfg.Jobs {
-		s.Jobs = append(s.Jobs, progress.Job{Job: j.Name, Peer: j.Peer, VMs: j.VMs, Schedule: j.Schedule, State: "not scheduled", Because: because})
-		for _, vm := range j.VMs {
-			s.VMs = append(s.VMs, progress.VM{VM: vm, Job: j.Name, State: progress.NotStarted, Because: "its points are known at the target"})
-		}
-	}
 	if cfg.Role != configs.RoleTarget {
+		addJobs(&s, cfg, because)
 		return s
 	}
 	points, err := listOffline(cfg.Store.Path)
@@ -57,6 +52,42 @@ func offlineStatus(cfg *configs.Config, now time.Time) progress.Status {
 		}
 	}
 	return s
+}
+
+// addJobs adds a source's jobs and its VMs, with what it has last seen of them at its
+// targets.
+func addJobs(s *progress.Status, cfg *configs.Config, because string) {
+	seen, err := seenOffline(cfg.StateDir)
+	if err != nil {
+		s.Events = append(s.Events, progress.Event{Time: s.Time, Level: progress.Warning, Text: "read the state directory: " + err.Error()})
+	}
+	for _, j := range cfg.Jobs {
+		rpo := time.Duration(j.RPO)
+		if schedule, err := replicate.ParseSchedule(j.Schedule); err == nil {
+			rpo = rpoOf(j, schedule)
+		}
+		s.Jobs = append(s.Jobs, progress.Job{Job: j.Name, Peer: j.Peer, VMs: j.VMs, Schedule: j.Schedule,
+			State: "not scheduled", Because: because, RPO: rpo.Seconds()})
+		for _, vm := range j.VMs {
+			v := progress.VM{VM: vm, Job: j.Name, State: progress.NotStarted, Because: "its points are known at the target", RPO: rpo.Seconds()}
+			for _, k := range seen {
+				if k.Peer == j.Peer && k.VM == vm && k.Points > 0 {
+					v.State, v.Because = progress.Committed, "as the target told last"
+					v.Points, v.Newest, v.Lag = k.Points, k.Newest, s.Time.Sub(k.Newest).Seconds()
+				}
+			}
+			s.VMs = append(s.VMs, v)
+		}
+	}
+}
+
+func seenOffline(path string) ([]replicate.SeenVM, error) {
+	dir, err := durable.OS(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return replicate.SeenVMs(dir)
 }
 
 // addOffline adds a point of the store to its VM. The points come in their order.

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
+	"wanrep/configs"
 	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
 )
@@ -32,6 +34,10 @@ func (s *sourceAppliance) Resume(_ context.Context, job string) error {
 
 // Limit sets the most that is sent over all links.
 func (s *sourceAppliance) Limit(_ context.Context, bytesPerSecond int64) error {
+	if rate := configs.Rate(bytesPerSecond); rate != 0 && rate < configs.MinRate {
+		return &control.Error{Code: control.BadRequest, Text: fmt.Sprintf("a limit of %v is below %v: a block would take so long that the link would seem dead", rate, configs.MinRate),
+			Tip: "wanrep pause stops everything that is sent"}
+	}
 	s.endpoint.SetMaxRate(bytesPerSecond)
 	s.board.SetMaxRate(bytesPerSecond)
 	return nil

@@ -5,18 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wanrep/configs"
 	"wanrep/diskio"
 	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
 )
 
-// Names of the documents of the commands that operate a running appliance.
-const (
-	pauseSchema    = "wanrep.pause/1"
-	limitSchema    = "wanrep.limit/1"
-	logLevelSchema = "wanrep.log-level/1"
-)
+const pauseSchema = "wanrep.pause/1"
 
 // A pauseDocument tells which jobs are held.
 type pauseDocument struct {
@@ -128,69 +122,4 @@ func paused(s progress.Status) []string {
 		say("Job "+j.Job+" is", j.Pause)
 	}
 	return texts
-}
-
-// completeJobs completes the name of a job from the config.
-func completeJobs(at *addressed) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		cfg, err := at.load()
-		if err != nil || len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		var names []cobra.Completion
-		for _, j := range cfg.Jobs {
-			names = append(names, j.Name)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
-// A limitDocument tells the most that is sent.
-type limitDocument struct {
-	Schema  string `json:"schema"`
-	MaxRate int64  `json:"max_rate"` // bytes a second; 0 is no limit
-}
-
-func newLimitCommand() *cobra.Command {
-	var at addressed
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "limit [RATE]",
-		Short: "Show or change how much the running source sends a second",
-		Long: `Set the most that the running source sends a second over all its links, in bits
-("20Mbit") or bytes ("2500kB"), or "off". It holds until it is changed or the
-appliance is stopped, and then [link] max_rate does again; limits of single uplinks
-stay. Without a rate it tells what holds now.`,
-		Example: `  wanrep limit 20Mbit
-  wanrep limit off`,
-		Args:        cobra.MaximumNArgs(1),
-		Annotations: withSchema(limitSchema),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, _, err := at.client()
-			if err != nil {
-				return err
-			}
-			if len(args) > 0 {
-				rate, err := configs.ParseRate(args[0])
-				if err != nil {
-					return fail(exitUsage, "", "%w", err)
-				}
-				if err := client.Limit(cmd.Context(), int64(rate)); err != nil {
-					return answered(err)
-				}
-			}
-			status, err := client.Status(cmd.Context())
-			if err != nil {
-				return answered(err)
-			}
-			if asJSON {
-				return printJSON(cmd, limitDocument{limitSchema, status.MaxRate})
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "limit: %v\n", configs.Rate(status.MaxRate))
-			return err
-		},
-	}
-	at.addSocket(cmd)
-	addJSONFlag(cmd, &asJSON)
-	return cmd
 }

@@ -31,12 +31,12 @@ type pruneDocument struct {
 type pruneFlags struct {
 	pointsFlags
 	request replicate.PruneRequest
-	rules   configs.Retention // for a store that was named without a config
+	keep    keepRules // for a store that was named without a config
 	json    bool
 }
 
 func newPointsPruneCommand() *cobra.Command {
-	f := pruneFlags{rules: configs.DefaultRetention()}
+	f := pruneFlags{keep: keepRules(configs.DefaultRetention())}
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove the restore points that the keep rules let go",
@@ -49,10 +49,11 @@ goes where the clock can't be believed, or more than half of its points would go
 once; --force removes them all the same. The exit code is 3 if something is held, or
 stays for another reason.
 
-With --store the rules are those of the flags --last to --min-age.`,
+A store that --store names has no config; its rules are those of --keep, and what
+that does not name is as in a config that does not name it.`,
 		Example: `  wanrep points prune --dry-run
   wanrep points prune --vm sql01
-  wanrep points prune --store /srv/wanrep --dry-run --last 3 --daily 14`,
+  wanrep points prune --store /srv/wanrep --dry-run --keep last=3,daily=14`,
 		Args:        cobra.NoArgs,
 		Annotations: withSchema(replicate.PruneSchema),
 		RunE:        func(cmd *cobra.Command, args []string) error { return f.run(cmd) },
@@ -63,36 +64,14 @@ With --store the rules are those of the flags --last to --min-age.`,
 	flags.StringVar(&f.request.VM, "vm", "", "`name` of the VM (default: all)")
 	flags.BoolVar(&f.request.DryRun, "dry-run", false, "only tell what would go, and why")
 	flags.BoolVar(&f.request.Force, "force", false, "remove what is held too")
-	for _, rule := range f.ruleFlags() {
-		flags.IntVar(rule.n, rule.name, *rule.n, rule.usage+"; with --store")
-	}
-	flags.TextVar(&f.rules.MinAge, "min-age", f.rules.MinAge, "the `age` below which no point goes; with --store")
+	flags.Var(&f.keep, "keep", "`rules` of last, daily, weekly, monthly and min_age; with --store")
 	addJSONFlag(cmd, &f.json)
 	return cmd
 }
 
-type ruleFlag struct {
-	name, usage string
-	n           *int
-}
-
-func (f *pruneFlags) ruleFlags() []ruleFlag {
-	return []ruleFlag{
-		{"last", "how many of the newest points stay", &f.rules.Last},
-		{"daily", "of how many days the newest point stays", &f.rules.Daily},
-		{"weekly", "of how many weeks the newest point stays", &f.rules.Weekly},
-		{"monthly", "of how many months the newest point stays", &f.rules.Monthly},
-	}
-}
-
 func (f *pruneFlags) run(cmd *cobra.Command) error {
-	for _, rule := range append(f.ruleFlags(), ruleFlag{name: "min-age", n: new(int)}) {
-		if cmd.Flags().Changed(rule.name) && f.store == "" {
-			return fail(exitUsage, "change the rules in the target's config, or name its store with --store", "--%s needs --store", rule.name)
-		}
-		if *rule.n < 0 {
-			return fail(exitUsage, "", "--%s %d is not a number of points", rule.name, *rule.n)
-		}
+	if cmd.Flags().Changed("keep") && f.store == "" {
+		return fail(exitUsage, "change the rules in the target's config, or name its store with --store", "--keep needs --store")
 	}
 	report, err := f.prune(cmd.Context())
 	if err != nil && (report.VMs == nil || !f.json) {
@@ -165,7 +144,7 @@ func (f *pruneFlags) prune(ctx context.Context) (replicate.PruneReport, error) {
 // pruneStore prunes a store that no appliance has. A dry run changes nothing, and needs
 // not be alone.
 func (f *pruneFlags) pruneStore(ctx context.Context, cfg *configs.Config) (replicate.PruneReport, error) {
-	rules := f.rules
+	rules := configs.Retention(f.keep)
 	if cfg != nil {
 		rules = cfg.Retention
 	}

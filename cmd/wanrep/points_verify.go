@@ -55,7 +55,6 @@ type verifyFlags struct {
 	offline bool
 	pins    []string
 	sample  share
-	points  int
 	seed    uint64
 	rate    configs.Rate
 	json    bool
@@ -88,8 +87,7 @@ a store can't tell by itself is whether its newest points are missing.`,
 	cmd.Flags().BoolVar(&f.offline, "offline", false, "need nothing but the store, which --store names")
 	cmd.Flags().StringArrayVar(&f.pins, "pin", nil, "`pin` of the target that must have signed; may be repeated")
 	cmd.Flags().Var(&f.sample, "sample", "read only this share of the blocks, \"5%\"")
-	cmd.Flags().IntVar(&f.points, "points", 0, "read only so many of the points (default: all)")
-	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that chooses blocks and points; 0, 1, 2 … come to all of them (default: at random)")
+	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that chooses the blocks; 0, 1, 2 … come to all of them (default: at random)")
 	cmd.Flags().TextVar(&f.rate, "max-rate", configs.Rate(0), "read no faster than this `rate`, \"50MiB/s\"")
 	addJSONFlag(cmd, &f.json)
 	return cmd
@@ -116,9 +114,6 @@ func (s *share) Set(text string) error {
 func (f *verifyFlags) run(cmd *cobra.Command) error {
 	if f.offline && f.store == "" {
 		return fail(exitUsage, "--store names the directory of the store, or of a copy", "--offline needs --store")
-	}
-	if f.points < 0 {
-		return fail(exitUsage, "", "--points %d is not a number of points", f.points)
 	}
 	if !cmd.Flags().Changed("seed") {
 		f.seed = rand.Uint64N(1 << 53) // what every reader of JSON takes
@@ -161,7 +156,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 
 // printEnd says how much was read if it was not all, and who signed.
 func (v *verification) printEnd() error {
-	if v.flags.sample < 1 || v.flags.points > 0 {
+	if v.flags.sample < 1 {
 		if _, err := fmt.Fprintf(v.out, "read %s of the content, seed %d\n", &v.flags.sample, v.flags.seed); err != nil {
 			return err
 		}
@@ -201,16 +196,6 @@ type verification struct {
 	through bool
 }
 
-// reads reports whether the content of the i-th of n points is read. Consecutive
-// seeds come to all of them.
-func (f *verifyFlags) reads(i, n int) bool {
-	if f.points == 0 || f.points >= n {
-		return true
-	}
-	first := f.seed % uint64(n) * uint64(f.points) % uint64(n)
-	return (uint64(i)+uint64(n)-first)%uint64(n) < uint64(f.points)
-}
-
 // verify checks the manifests of all VMs that are meant, and then reads one point
 // after the other, and tells of each as it goes. The error says that it ended early
 // or that some differ.
@@ -224,23 +209,19 @@ func (v *verification) verify(cmd *cobra.Command, points []resume.Point) error {
 		return err
 	}
 	bad := 0
-	for i, p := range points {
+	for _, p := range points {
 		problems := []verifyProblem{}
 		for _, w := range chains[pointKey{p.Source, p.VM, p.Point}] {
 			problems = append(problems, verifyProblem{What: w.What})
 		}
-		if v.flags.reads(i, len(points)) {
-			found, err := v.read(cmd.Context(), p)
-			if errors.Is(err, resume.ErrNoPoint) {
-				continue // pruned meanwhile
-			}
-			if err != nil {
-				return err
-			}
-			problems = append(problems, found...)
-		} else if len(problems) == 0 {
-			continue
+		found, err := v.read(cmd.Context(), p)
+		if errors.Is(err, resume.ErrNoPoint) {
+			continue // pruned meanwhile
 		}
+		if err != nil {
+			return err
+		}
+		problems = append(problems, found...)
 		v.reading.clear()
 		done := verifiedPoint{Source: p.Source, VM: p.VM, Point: p.Point, OK: len(problems) == 0, SignedBy: v.trust.signer(v.store, p), Problems: problems}
 		v.doc.Points = append(v.doc.Points, done)

@@ -58,6 +58,7 @@ them; what reached the target is not sent again.`,
 			return printRun(cmd, report, answered(err), asJSON)
 		},
 	}
+	cmd.ValidArgsFunction = completeJobs(&at)
 	at.addConfig(cmd)
 	addJSONFlag(cmd, &asJSON)
 	return cmd

@@ -80,6 +80,8 @@ than its RPO is a warning, twice that is critical.`,
 	cmd.Flags().DurationVar(&limits.warning, "warning-age", 0, "with --check: newest points older than this are a warning")
 	cmd.Flags().DurationVar(&limits.critical, "critical-age", 0, "with --check: newest points older than this are critical")
 	cmd.Flags().StringVar(&peer, "peer", "", "ask this `target` over the link, and not this appliance")
+	// It fails only where there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc("peer", completePeers(&at))
 	cmd.MarkFlagsMutuallyExclusive("json", "check")
 	cmd.MarkFlagsMutuallyExclusive("peer", "check")
 	return cmd

@@ -50,6 +50,8 @@ terminal it prints what "wanrep status" prints.`,
 	}
 	at.addSocket(cmd)
 	cmd.Flags().StringVar(&peer, "peer", "", "show this `target`, asked over the link, and not this appliance")
+	// It fails only where there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc("peer", completePeers(&at))
 	return cmd
 }
 

@@ -59,7 +59,7 @@ func locatorParts(p string) (parts []string, absolute bool) {
 	if hasDrive(s) {
 		s, absolute = s[2:], true
 	}
-	for _, n := range strings.Split(s, "/") {
+	for n := range strings.SplitSeq(s, "/") {
 		switch {
 		case n == "" || n == ".":
 		case n == ".." && absolute, strings.ContainsAny(n, ":\x00"):

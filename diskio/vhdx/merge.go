@@ -28,7 +28,7 @@ const mergeCopyBytes = mib
 //     the parent, and the parent is what the child was.
 //
 // The caller then renames the parent over the child. A merge that was cut off is
-// called again; one that had come to step 4 returns at once. Nobody else may have the
+// called again; one that had come to step 4 does that again. Nobody else may have the
 // parent open as anything but the child's parent. Both may be marked incomplete, and
 // the parent stays marked as it was.
 //
@@ -37,11 +37,13 @@ const mergeCopyBytes = mib
 // parent can be used.
 func Merge(ctx context.Context, child Source, parent File) error {
 	m, err := openMerge(child, parent)
-	if err != nil || m.merged {
+	if err != nil {
 		return err
 	}
-	if err := m.run(ctx); err != nil {
-		return err
+	if !m.merged {
+		if err := m.run(ctx); err != nil {
+			return err
+		}
 	}
 	return MergeIdentity(child, parent)
 }

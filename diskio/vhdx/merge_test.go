@@ -3,6 +3,7 @@ package vhdx
 import (
 	"bytes"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -316,5 +317,59 @@ func TestReopenGrownMerge(t *testing.T) {
 		if got := files.content(t, "one"); !bytes.Equal(got, want) {
 			t.Error(firstDiff(got, want))
 		}
+	}
+}
+
+// A droppingFile is one whose n-th sync fails and drops what was written since the last,
+// as a system does that takes the pages for clean. Reads do not show it.
+type droppingFile struct {
+	*crashFile
+	n int
+}
+
+func (f *droppingFile) Sync() error {
+	f.n--
+	for _, op := range f.pending {
+		switch {
+		case f.n == 0: // dropped
+		case op.truncate:
+			f.synced.truncate(op.off)
+		default:
+			f.synced.write(op.data, op.off)
+		}
+	}
+	f.pending = nil
+	if f.n == 0 {
+		return errors.New("input/output error")
+	}
+	f.synced.size = f.now.size
+	return nil
+}
+
+// A merge that is called again after a sync failed leaves nothing to what the file only
+// seems to have.
+func TestMergeAfterASyncFailed(t *testing.T) {
+	for name, specs := range mergeSpecs {
+		t.Run(name, func(t *testing.T) {
+			files, one, _ := mergeCase(t, 4, specs)
+			for n := 1; ; n++ {
+				base := newCrashFile()
+				base.now, base.synced = files["base"].now.clone(), files["base"].now.clone()
+				parent := &droppingFile{base, n}
+				if Merge(context.Background(), files["one"], parent) == nil {
+					return // n is behind the last sync
+				}
+				if err := Merge(context.Background(), files["one"], parent); err != nil {
+					t.Fatalf("after sync %d failed: %v", n, err)
+				}
+				base.now = base.synced
+				if got := (memoryFiles{"base": base}).content(t, "base"); !bytes.Equal(got, one) {
+					t.Fatalf("after sync %d failed: %s", n, firstDiff(got, one))
+				}
+				if guid := guidOf(t, memoryFiles{"base": base}, "base"); guid != guidOf(t, files, "one") {
+					t.Fatalf("after sync %d failed the parent is not the child", n)
+				}
+			}
+		})
 	}
 }

@@ -92,6 +92,10 @@ func (o out) link(l progress.Link) {
 	}
 	o.gauge(peerUp, up, l.Peer)
 	o.gauge(peerRTT, l.RTT, l.Peer)
+	o.gauge(peerQueue, l.Queue, l.Peer)
+	o.gauge(peerWindow, float64(l.Window), l.Peer)
+	o.gauge(peerLanes, float64(l.Lanes), l.Peer)
+	o.gauge(peerLineRate, l.LineRate, l.Peer)
 }
 
 func (o out) peer(p progress.PeerCounters) {

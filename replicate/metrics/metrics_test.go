@@ -37,6 +37,7 @@ func source() *progress.Board {
 	})
 	b.Link("paris", func(l *progress.Link) {
 		l.State, l.RTT, l.PacketsSent, l.PacketsLost = progress.LinkUp, 0.04, 1000, 7
+		l.Queue, l.Window, l.Lanes, l.LineRate = 0.002, 640<<10, 34, 12e6
 	})
 	b.SetMaxRate(2_500_000)
 	return b
@@ -96,7 +97,7 @@ func named(t *testing.T, b *progress.Board) []string {
 // stable are the names that do not change any more.
 const stable = `build_info config_last_reload_successful config_last_reload_success_timestamp_seconds
 certificate_expiry_timestamp_seconds rate_limit_bytes_per_second stage_busy_seconds_total
-peer_up peer_rtt_seconds peer_lost_packets_total peer_sent_packets_total peer_path_migrations_total
+peer_up peer_rtt_seconds peer_queue_seconds peer_window_bytes peer_lanes peer_line_rate_bytes_per_second peer_lost_packets_total peer_sent_packets_total peer_path_migrations_total
 peer_connects_total peer_redial_attempts_total peer_redial_giveups_total peer_reattach_duration_seconds
 disk_state disk_size_bytes disk_pending_bytes disk_replicated_bytes disk_read_bytes_total
 disk_wire_sent_bytes_total disk_wire_received_bytes_total disk_written_bytes_total disk_skipped_bytes_total
@@ -107,7 +108,7 @@ disk_first_seen_timestamp_seconds store_free_bytes store_size_bytes`
 func TestNames(t *testing.T) {
 	s, d := measured(t, source()), measured(t, target())
 	all := slices.Concat(named(t, s), named(t, d))
-	for _, name := range strings.Fields(stable) {
+	for name := range strings.FieldsSeq(stable) {
 		if !slices.Contains(all, "wanrep_"+name) {
 			t.Errorf("no appliance has wanrep_%s", name)
 		}
@@ -164,13 +165,19 @@ wanrep_disk_pending_bytes{` + os + `} 3145728
 # HELP wanrep_peer_lost_packets_total QUIC packets sent to the peer that were lost.
 # TYPE wanrep_peer_lost_packets_total counter
 wanrep_peer_lost_packets_total{peer="paris"} 7
+# HELP wanrep_peer_lanes QUIC connections of the link: more than a few where the line loses packets at random; 0 without a link.
+# TYPE wanrep_peer_lanes gauge
+wanrep_peer_lanes{peer="paris"} 34
+# HELP wanrep_peer_line_rate_bytes_per_second What the line was seen to carry when it was full; 0 if that is not known.
+# TYPE wanrep_peer_line_rate_bytes_per_second gauge
+wanrep_peer_line_rate_bytes_per_second{peer="paris"} 1.2e+07
 # HELP wanrep_rate_limit_bytes_per_second The most that is sent over all uplinks; 0 is no limit.
 # TYPE wanrep_rate_limit_bytes_per_second gauge
 wanrep_rate_limit_bytes_per_second 2.5e+06
 `
 	err := testutil.GatherAndCompare(registry(measured(t, source())), strings.NewReader(want),
 		"wanrep_disk_skipped_bytes_total", "wanrep_disk_recovery_point_timestamp_seconds", "wanrep_disk_rpo_seconds",
-		"wanrep_disk_pending_bytes", "wanrep_peer_lost_packets_total", "wanrep_rate_limit_bytes_per_second")
+		"wanrep_disk_pending_bytes", "wanrep_peer_lost_packets_total", "wanrep_peer_lanes", "wanrep_peer_line_rate_bytes_per_second", "wanrep_rate_limit_bytes_per_second")
 	if err != nil {
 		t.Error(err)
 	}

@@ -23,6 +23,10 @@ var (
 var (
 	peerUp         = describe("peer_up", "0 while the line to the peer is lost or given up, else 1, also while no run needs it.", "peer")
 	peerRTT        = describe("peer_rtt_seconds", "Round trip time of the link; 0 without one.", "peer")
+	peerQueue      = describe("peer_queue_seconds", "How much longer round trips take now than the shortest: about what waits on the way.", "peer")
+	peerWindow     = describe("peer_window_bytes", "How much may be under way without an answer; only a source knows.", "peer")
+	peerLanes      = describe("peer_lanes", "QUIC connections of the link: more than a few where the line loses packets at random; 0 without a link.", "peer")
+	peerLineRate   = describe("peer_line_rate_bytes_per_second", "What the line was seen to carry when it was full; 0 if that is not known.", "peer")
 	peerSent       = describe("peer_sent_packets_total", "QUIC packets sent to the peer.", "peer")
 	peerLost       = describe("peer_lost_packets_total", "QUIC packets sent to the peer that were lost.", "peer")
 	peerMigrations = describe("peer_path_migrations_total", "How often a link moved to another uplink.", "peer")

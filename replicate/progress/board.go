@@ -306,10 +306,16 @@ func (b *Board) circumstances() circumstances {
 	if time.Since(b.told.at) < toldFor {
 		c.targetBusy = b.told.busy
 	}
+	known := true
 	for _, l := range b.status.Links {
 		if l.State == LinkUp {
 			c.loss = max(c.loss, l.Loss)
+			c.lineRate += l.LineRate
+			known = known && l.LineRate > 0
 		}
+	}
+	if !known {
+		c.lineRate = 0
 	}
 	return c
 }

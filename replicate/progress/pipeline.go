@@ -16,6 +16,9 @@ const (
 	// lossyShare of packets lost is more than a line without trouble loses, and
 	// enough to keep a congestion controller down.
 	lossyShare = 0.01
+	// fullShare of what the line was seen to carry is a full line: the rest are
+	// headers, and what is sent again.
+	fullShare = 0.8
 	// toldFor is how long what the target told of itself counts: it tells at least
 	// every 15 s while a transfer is under way.
 	toldFor = 20 * time.Second
@@ -32,7 +35,10 @@ type load struct {
 type circumstances struct {
 	wireRate, maxRate float64 // bytes a second; no maxRate is 0
 	targetBusy        float64 // the share of time that the target writes, as it tells
-	loss              float64
+	loss              float64 // of the worst line
+	// lineRate is what the lines were seen to carry when they were full, in bytes a
+	// second; 0 if that is not known of all of them.
+	lineRate float64
 }
 
 // pipeline tells how busy the stages are and which one limits a source.
@@ -46,7 +52,8 @@ type circumstances struct {
 //
 // A network that is the limit has a reason, and the first of these that holds is
 // told: the rate is at the configured one; the target says that it is busy
-// writing; the line loses packets.
+// writing; the line loses packets. A line that loses packets and carries what it was
+// seen to carry when it was full is full: more connections made up for the loss.
 func (l load) pipeline(c circumstances) Pipeline {
 	p := Pipeline{
 		Read: min(l.read, 1), Digest: min(l.digest, 1), Compress: min(l.compress, 1),
@@ -76,7 +83,7 @@ func (c circumstances) network() string {
 		return LimitThrottle
 	case c.targetBusy >= busyShare:
 		return LimitReceiver
-	case c.loss >= lossyShare:
+	case c.loss >= lossyShare && (c.lineRate == 0 || c.wireRate < fullShare*c.lineRate):
 		return LimitLoss
 	}
 	return LimitNetwork

@@ -27,6 +27,8 @@ func TestLimit(t *testing.T) {
 		{name: "the target's disk", load: blocked, at: circumstances{targetBusy: 0.93, loss: 0.2}, want: LimitReceiver},
 		{name: "a target with time to spare", load: blocked, at: circumstances{targetBusy: 0.5}, want: LimitNetwork},
 		{name: "loss", load: blocked, at: circumstances{loss: 0.02}, want: LimitLoss},
+		{name: "loss that more connections make up for", load: blocked, at: circumstances{loss: 0.02, lineRate: 12e6, wireRate: 11e6}, want: LimitNetwork},
+		{name: "loss, and less than the line was seen to carry", load: blocked, at: circumstances{loss: 0.02, lineRate: 12e6, wireRate: 5e6}, want: LimitLoss},
 		{name: "loss on a line that nobody waits for", load: load{read: 0.95, starved: 0.9}, at: circumstances{loss: 0.02}, want: LimitRead},
 		{name: "waiting for what the target holds", load: load{read: 0.1, starved: 0.9, baseline: 0.85}, want: LimitNetwork},
 		{name: "waiting for the digests of a target that is busy", load: load{starved: 0.9, baseline: 0.85}, at: circumstances{targetBusy: 1}, want: LimitReceiver},

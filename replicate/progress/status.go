@@ -98,7 +98,12 @@ type Link struct {
 	// Path is the name of the uplink in use; Remote the peer's address.
 	Path   string  `json:"path"`
 	Remote string  `json:"remote"`
-	RTT    float64 `json:"rtt"`  // seconds
+	RTT    float64 `json:"rtt"` // seconds
+	// Queue is how many seconds longer round trips take now than the shortest of
+	// this path: about what waits on the way. Window is how many bytes may be under
+	// way without an answer; 0 at a target.
+	Queue  float64 `json:"queue"`
+	Window int64   `json:"window"`
 	Loss   float64 `json:"loss"` // share of packets lost, 0 to 1
 	// PacketsSent and PacketsLost count over the QUIC connection that there is, or
 	// the last one.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"wanrep/diskio/durable"
 	"wanrep/replicate/progress"
 )
 
@@ -64,5 +65,32 @@ func TestSourceAsksItsTarget(t *testing.T) {
 			t.Errorf("after the run: %+v, %v", view.VMs, err)
 		}
 		s.checkReplica()
+	})
+}
+
+// TestDamagedPointIsShown destroys the manifest of a point while the target is down.
+// The target shows it after the start, and tells its source.
+func TestDamagedPointIsShown(t *testing.T) {
+	bubble(t, smallDisks(), func(t *testing.T, s *sim) {
+		defer time.Sleep(time.Minute) // the link that looks is closed
+		if _, err := s.source.Run(t.Context(), "nightly"); err != nil {
+			t.Fatal(err)
+		}
+		s.stopTarget()
+		name := "branch/sql01/points/" + s.board.Status().VMs[0].Point + "/manifest.json"
+		if err := s.fs.Chmod(name, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := durable.WriteFile(s.fs, name, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.startTarget()
+		view, err := s.source.PeerStatus(t.Context(), "dr")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(view.VMs) != 1 || !strings.Contains(view.VMs[0].Damage, "can't be read") || len(view.Events) == 0 {
+			t.Errorf("the source is told %+v and %+v", view.VMs, view.Events)
+		}
 	})
 }
