@@ -47,7 +47,8 @@ func (m *meter) close() {
 func (m *meter) follow(pid int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.pid, m.written = pid, 0
+	m.pid = pid
+	m.written, _ = writtenBy(pid) // nothing if it does not run
 }
 
 func (m *meter) look() {
@@ -103,4 +104,14 @@ func (m *meter) firstAfter(from time.Time) time.Duration {
 		}
 	}
 	return 0
+}
+
+// span returns the time from the first content to the last.
+func (m *meter) span() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.grew) == 0 {
+		return 0
+	}
+	return m.grew[len(m.grew)-1].Sub(m.grew[0])
 }

@@ -20,7 +20,7 @@ import (
 const patience = 90 * time.Second
 
 // A site is the place of one appliance: its directory, and the namespace that its
-// commands run in.
+// commands run in; none is this process's own.
 type site struct {
 	wanrep, namespace string
 	dir, config       string
@@ -50,8 +50,11 @@ func newSite(ctx context.Context, wanrep, namespace, dir, role, name string, fla
 func (s *site) socket() string { return filepath.Join(s.dir, "wanrep.sock") }
 
 func (s *site) command(ctx context.Context, args ...string) *exec.Cmd {
-	line := slices.Concat([]string{"netns", "exec", s.namespace}, s.before, []string{s.wanrep}, args)
-	cmd := exec.CommandContext(ctx, "ip", line...)
+	line := slices.Concat(s.before, []string{s.wanrep}, args)
+	if s.namespace != "" {
+		line = append([]string{"ip", "netns", "exec", s.namespace}, line...)
+	}
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	// ip becomes wanrep, so this also ends wanrep if the benchmark is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
