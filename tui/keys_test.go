@@ -202,7 +202,7 @@ func TestActions(t *testing.T) {
 	m := showing(branch(t), 80, 24, unicodeLook,
 		Action{Key: "c", Label: "cut", Do: func(context.Context) error { calls++; return nil }},
 		Action{Key: "b", Label: "black out", Do: func(context.Context) error { return errors.New("still dark \x1b[2J") }})
-	for _, a := range m.actions {
+	for _, a := range m.applicable() {
 		if slices.ContainsFunc(commands(), func(c command) bool { return slices.Contains(c.binding.Keys(), a.Key) }) {
 			t.Fatalf("the UI has the key %s itself", a.Key)
 		}
@@ -230,16 +230,20 @@ func TestActions(t *testing.T) {
 }
 
 // A question is answered with another key than the one that asked it, and never
-// with enter.
+// with enter. It is about the VM that was selected when it was asked.
 func TestQuestions(t *testing.T) {
-	calls := 0
-	do := func(context.Context) error { calls++; return nil }
-	m := showing(branch(t), 80, 24, unicodeLook,
-		Action{Key: "p", Label: "pause", Ask: "Hold all jobs?", Do: do, When: func(st progress.Status) bool { return !st.Paused }},
-		Action{Key: "p", Label: "resume", Ask: "Let all jobs go on?", Do: do, When: func(st progress.Status) bool { return st.Paused }})
+	var done []string
+	m := showing(branch(t), 80, 24, unicodeLook)
+	m.actions = func(st progress.Status, vm progress.VM) []Action {
+		do := func(context.Context) error { done = append(done, vm.VM); return nil }
+		if st.Paused {
+			return []Action{{Key: "p", Label: "resume", Ask: "Let all jobs go on?", Do: do}}
+		}
+		return []Action{{Key: "p", Label: "pause", Ask: "Hold " + vm.Job + "?", Do: do}, {Key: "P", Label: "pause all", Do: do, Rare: true}}
+	}
 	for _, answer := range []string{"p", "enter", "esc", "n", "q"} {
 		asked, cmd := press(t, m, "p")
-		if screen := seen(render(asked), 80, 24); cmd != nil || !strings.Contains(screen, "Hold all jobs?   y yes   any other key: no") {
+		if screen := seen(render(asked), 80, 24); cmd != nil || !strings.Contains(screen, "Hold domain?   y yes   any other key: no") {
 			t.Fatalf("the question is not asked:\n%s", screen)
 		}
 		said, cmd := press(t, asked, answer)
@@ -251,8 +255,15 @@ func TestQuestions(t *testing.T) {
 	if _, cmd := press(t, asked, "ctrl+c"); !quits(cmd) {
 		t.Error("ctrl+c does not quit at a question")
 	}
-	if _, cmd := press(t, asked, yes); cmd == nil || cmd().(outcome).label != "pause" || calls != 1 {
-		t.Errorf("yes did it %d times", calls)
+	m.status.VMs[3].State, m.status.VMs[3].Newest = progress.Committed, m.status.Time
+	if _, cmd := press(t, asked, yes); cmd == nil || cmd().(outcome).label != "pause" || !slices.Equal(done, []string{"web03"}) {
+		t.Errorf("yes did it for %q, want web03", done)
+	}
+	if strings.Contains(render(m), "pause all") {
+		t.Error("the key line has what is rare")
+	}
+	if help, _ := press(t, m, "?"); !strings.Contains(render(help), "pause all") {
+		t.Error("the help has not what is rare")
 	}
 	m.status.Paused = true
 	if screen := seen(render(m), 80, 24); !strings.Contains(screen, "p resume") || strings.Contains(screen, "p pause") {

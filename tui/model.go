@@ -3,7 +3,6 @@ package tui
 import (
 	"context"
 	"io"
-	"slices"
 	"time"
 
 	"wanrep/replicate/progress"
@@ -53,7 +52,7 @@ type model struct {
 	toast    toast
 	quitting bool
 	commands []command
-	actions  []Action
+	actions  func(progress.Status, progress.VM) []Action
 	question *Action // waits for yes
 	lines    []ScriptLine
 
@@ -75,7 +74,7 @@ type toast struct {
 
 const toastLasts = 4 * time.Second
 
-func newModel(l look, actions []Action) model {
+func newModel(l look, actions func(progress.Status, progress.VM) []Action) model {
 	return model{
 		theme:    newTheme(l),
 		folded:   map[rowKey]bool{},
@@ -109,9 +108,16 @@ func (m model) panes() []pane {
 	return p
 }
 
-// applicable returns the actions that there is something to do for.
+// applicable returns the actions that there are for what is selected.
 func (m model) applicable() []Action {
-	return slices.DeleteFunc(slices.Clone(m.actions), func(a Action) bool { return a.When != nil && !a.When(m.status) })
+	if m.actions == nil || !m.known() {
+		return nil
+	}
+	var vm progress.VM
+	if rows := m.rows(); len(rows) > 0 {
+		vm = rows[m.selection(rows)].vm
+	}
+	return m.actions(m.status, vm)
 }
 
 // selection returns the index of the chosen row: the same VM or disk as before

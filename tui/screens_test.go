@@ -37,10 +37,15 @@ var unicodeLook = look{profile: termenv.TrueColor, dark: true}
 
 // showing returns a model that shows st on a terminal of a size.
 func showing(st progress.Status, w, h int, l look, actions ...Action) model {
-	m := newModel(l, actions)
+	m := newModel(l, fixed(actions))
 	m.width, m.height = w, h
 	m.status, m.answered, m.clock = st, st.Time, st.Time
 	return m
+}
+
+// fixed are actions that there always are.
+func fixed(actions []Action) func(progress.Status, progress.VM) []Action {
+	return func(progress.Status, progress.VM) []Action { return actions }
 }
 
 // seen returns what a person sees of a frame: the cells of a terminal that got it.
@@ -459,6 +464,6 @@ func TestScreens(t *testing.T) {
 }
 
 func demo(m model) model {
-	m.script, m.lines, m.actions = script, script(), demoActions
+	m.script, m.lines, m.actions = script, script(), fixed(demoActions)
 	return m
 }

@@ -45,9 +45,8 @@ type Action struct {
 	Key string
 	// Label is one or two words for the key line: "cut".
 	Label string
-	// When tells whether there is anything to do. Of several actions with one key
-	// at most one may apply at a time. Default: always.
-	When func(progress.Status) bool
+	// Rare leaves it out of the key line. The help has it.
+	Rare bool
 	// Ask is what the person has to say yes to first, with another key than the
 	// action's. Default: nothing is asked.
 	Ask string
@@ -86,8 +85,9 @@ type Config struct {
 	// points list --json" prints it. Default: the UI says that there are none to be
 	// had.
 	Points func(context.Context) (json.RawMessage, error)
-	// Actions are additional keys. Default: none.
-	Actions []Action
+	// Actions returns the additional keys that there are for an appliance and the VM
+	// that is selected, the zero VM if there is none. Default: none.
+	Actions func(progress.Status, progress.VM) []Action
 	// Script returns the steps for the script pane; it is called once a second.
 	// Default: no such pane.
 	Script func() []ScriptLine

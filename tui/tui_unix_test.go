@@ -104,7 +104,7 @@ func TestRun(t *testing.T) {
 	cut := make(chan struct{}, 1)
 	s := open(t, t.Context(), 80, 24, Config{
 		Source:  constant{branch(t)},
-		Actions: []Action{{Key: "c", Label: "cut", Do: func(context.Context) error { cut <- struct{}{}; return nil }}},
+		Actions: fixed([]Action{{Key: "c", Label: "cut", Do: func(context.Context) error { cut <- struct{}{}; return nil }}}),
 		Script:  script,
 	})
 	s.waitFor("worst lag 26h07m of 4h web03")

@@ -204,6 +204,9 @@ func (m model) keyLine(w int) [][2]span {
 	var own, others, always [][2]span
 	used := -keySpace
 	for _, a := range m.applicable() {
+		if a.Rare {
+			continue
+		}
 		own = append(own, [2]span{{a.Key, of(warn, bold)}, {" " + a.Label, of(plain)}})
 		used += need(own[len(own)-1])
 	}

@@ -34,10 +34,12 @@ func (d *demo) show(ctx context.Context, dir string, size int64) error {
 	err := tui.Run(ctx, tui.Config{
 		Source: hands,
 		Script: d.log.lines,
-		Actions: []tui.Action{
-			{Key: "c", Label: "cut path", Do: hands.cut},
-			{Key: "m", Label: "migrate", Do: hands.migrate},
-			{Key: "b", Label: "blackout", Do: hands.blackOut},
+		Actions: func(progress.Status, progress.VM) []tui.Action {
+			return []tui.Action{
+				{Key: "c", Label: "cut path", Do: hands.cut},
+				{Key: "m", Label: "migrate", Do: hands.migrate},
+				{Key: "b", Label: "blackout", Do: hands.blackOut},
+			}
 		},
 	})
 	select {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,8 +21,8 @@ func newTopCommand() *cobra.Command {
 		Use:   "top",
 		Short: "Watch a running appliance in a terminal UI",
 		Long: `Watch a running appliance: VMs and disks, the link, throughput, events. Quitting
-ends nothing; the one thing that it can do is to hold a source's jobs and let them
-go on. With --peer show what that target tells of this source's VMs. Without a
+ends nothing; the one thing that it can do is to hold a source's jobs, one or all,
+and let them go on. With --peer show what that target tells of this source's VMs. Without a
 terminal it prints what "wanrep status" prints.`,
 		Example: `  wanrep top
   wanrep top --peer dr-paris
@@ -66,19 +68,31 @@ func (p peerOf) Status(ctx context.Context) (progress.Status, error) {
 	return p.client.PeerStatus(ctx, p.name)
 }
 
-// topActions are what an operator may do to a running source in the UI.
-func topActions(client *control.Client) []tui.Action {
-	isSource := func(s progress.Status) bool { return s.Role == configs.RoleSource }
-	return []tui.Action{
-		{
-			Key: "p", Label: "pause", Ask: "Hold all jobs, also the one that runs?",
-			When: func(s progress.Status) bool { return isSource(s) && !s.Paused },
-			Do:   func(ctx context.Context) error { return client.Pause(ctx, "", "") },
-		},
-		{
-			Key: "p", Label: "resume", Ask: "Let all jobs go on?",
-			When: func(s progress.Status) bool { return isSource(s) && s.Paused },
-			Do:   func(ctx context.Context) error { return client.Resume(ctx, "") },
-		},
+// topActions are what an operator may do to a running source in the UI: hold the
+// selected VM's job, or all, and let them go on.
+func topActions(client *control.Client) func(progress.Status, progress.VM) []tui.Action {
+	pause := func(job string) func(context.Context) error {
+		return func(ctx context.Context) error { return client.Pause(ctx, job, "") }
+	}
+	resume := func(job string) func(context.Context) error {
+		return func(ctx context.Context) error { return client.Resume(ctx, job) }
+	}
+	return func(s progress.Status, vm progress.VM) []tui.Action {
+		if s.Role != configs.RoleSource {
+			return nil
+		}
+		if s.Paused {
+			return []tui.Action{{Key: "p", Label: "resume all", Ask: "All jobs are held. Let all go on?", Do: resume("")}}
+		}
+		actions := []tui.Action{{Key: "P", Label: "pause all", Ask: "Hold all jobs, also those that run?", Do: pause(""), Rare: true}}
+		i := slices.IndexFunc(s.Jobs, func(j progress.Job) bool { return j.Job == vm.Job })
+		switch {
+		case i < 0:
+		case s.Jobs[i].Paused:
+			actions = append(actions, tui.Action{Key: "p", Label: "resume", Ask: fmt.Sprintf("Let job %s go on?", vm.Job), Do: resume(vm.Job)})
+		default:
+			actions = append(actions, tui.Action{Key: "p", Label: "pause", Ask: fmt.Sprintf("Hold job %s, also if it runs?", vm.Job), Do: pause(vm.Job)})
+		}
+		return actions
 	}
 }
