@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,17 +11,18 @@ import (
 	"wanrep/replicate/progress"
 )
 
-// A linkWatch keeps a target's board current: of each source it shows the newest
-// link, since an older one may take a while to end.
+// A linkWatch keeps a target's board current. A source may have several links, one
+// for each run, and an older one may take a while to end: the newest that lives is
+// shown.
 type linkWatch struct {
 	board *progress.Board
 
-	mu     sync.Mutex
-	newest map[string]*quicx.Link
+	mu    sync.Mutex
+	links map[string][]*quicx.Link // those that live, the newest last
 }
 
 func newLinkWatch(board *progress.Board) *linkWatch {
-	return &linkWatch{board: board, newest: map[string]*quicx.Link{}}
+	return &linkWatch{board: board, links: map[string][]*quicx.Link{}}
 }
 
 // follow shows a link until it ends. One that is never confirmed is not shown: it
@@ -33,9 +35,7 @@ func (w *linkWatch) follow(got *quicx.Link) {
 	tick := time.NewTicker(statsEvery)
 	defer tick.Stop()
 	for {
-		if !w.show(got) {
-			return
-		}
+		w.show(got.Peer())
 		select {
 		case <-tick.C:
 		case <-got.Done():
@@ -48,34 +48,35 @@ func (w *linkWatch) follow(got *quicx.Link) {
 func (w *linkWatch) begin(got *quicx.Link) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.newest[got.Peer()] = got
+	w.links[got.Peer()] = append(w.links[got.Peer()], got)
 }
 
-// show reports whether the link is still the newest.
-func (w *linkWatch) show(got *quicx.Link) bool {
+// show shows the newest link of a source that lives, if there is one.
+func (w *linkWatch) show(peer string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.newest[got.Peer()] != got {
-		return false
+	if n := len(w.links[peer]); n > 0 {
+		got := w.links[peer][n-1]
+		showLink(w.board, got, add(progress.LinkTotals{}, got.Stats()))
 	}
-	showLink(w.board, got, add(progress.LinkTotals{}, got.Stats()))
-	return true
 }
 
-// end shows that a source has no link. It is not given up: only the source dials,
-// and only it knows how long it will.
+// end takes a link off the board. A source without one has not given up: only the
+// source dials, and only it knows how long it will.
 func (w *linkWatch) end(got *quicx.Link) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.newest[got.Peer()] != got {
+	peer := got.Peer()
+	w.links[peer] = slices.DeleteFunc(w.links[peer], func(l *quicx.Link) bool { return l == got })
+	if len(w.links[peer]) > 0 {
 		return
 	}
-	delete(w.newest, got.Peer())
+	delete(w.links, peer)
 	because := ""
 	if e, ok := errors.AsType[*quicx.Error](got.Err()); ok && e.Dropped() {
 		because = "lost, the source dials again: " + reason(e)
 	}
-	w.board.Link(got.Peer(), func(l *progress.Link) {
+	w.board.Link(peer, func(l *progress.Link) {
 		l.State, l.Because = progress.LinkIdle, because
 		forgetLine(l)
 	})
