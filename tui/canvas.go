@@ -189,6 +189,20 @@ func cut(s string, w int, more string) []glyph {
 	return append(kept, split(more, w-at)...)
 }
 
+// shorten cuts a text to w columns so that how it ends stays: an error says last
+// what went wrong.
+func shorten(s string, w int, more string) string {
+	i := strings.LastIndex(s, ": ")
+	if width(s) <= w || i < 0 || width(s[i:]) > w*2/3 {
+		return s
+	}
+	var b strings.Builder
+	for _, g := range cut(s[:i], w-width(s[i:]), more) {
+		b.WriteString(g.text)
+	}
+	return b.String() + s[i:]
+}
+
 // split makes text printable and splits it into characters until these take
 // up w columns or more.
 func split(s string, w int) []glyph {

@@ -211,3 +211,22 @@ func FuzzRender(f *testing.F) {
 		runScreen(st, m.theme, int(w))
 	})
 }
+
+// An error that is cut keeps its cause.
+func TestShorten(t *testing.T) {
+	tests := []struct {
+		text string
+		w    int
+		want string
+	}{
+		{"open a: it is gone", 18, "open a: it is gone"},
+		{"disk os of sql01: open D:/VMs/sql01/os.vhdx: it is gone", 30, "disk os of sql01:…: it is gone"},
+		{"open a: the process cannot access the file", 20, "open a: the process cannot access the file"},
+		{"a text without a cause", 10, "a text without a cause"},
+	}
+	for _, tt := range tests {
+		if got := shorten(tt.text, tt.w, "…"); got != tt.want {
+			t.Errorf("%q in %d columns: %q, want %q", tt.text, tt.w, got, tt.want)
+		}
+	}
+}

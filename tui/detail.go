@@ -96,7 +96,11 @@ func (m model) vmFacts(c *canvas, vm progress.VM) []fact {
 	if !j.Next.IsZero() {
 		facts = append(facts, fact{"next run", "in " + Duration(j.Next.Sub(now)) + ", " + stamp(j.Next), of(plain)})
 	}
-	if !j.LastRun.IsZero() {
+	switch {
+	case j.LastRun.IsZero():
+	case j.Outcome == "":
+		facts = append(facts, fact{"last run", "began " + Ago(j.LastRun, now), of(plain)})
+	default:
 		facts = append(facts, fact{"last run", Ago(j.LastRun, now) + ", " + j.Outcome, of(plain)})
 	}
 	return facts

@@ -3,6 +3,7 @@ package tui
 import (
 	"math"
 	"strings"
+	"time"
 
 	"wanrep/replicate/progress"
 )
@@ -39,7 +40,11 @@ func (m model) drawGraph(c *canvas, r rect) {
 		top = max(top, positive(s.Wire), positive(s.Data))
 	}
 	if top == 0 {
-		c.put(area.x, area.y+area.h/2, area.w, "nothing was sent", of(faint))
+		why := "nothing was sent"
+		if up := m.status.Time.Sub(m.status.Started); len(samples) == 0 && !m.status.Started.IsZero() && up > time.Minute {
+			why = "a peer does not tell its rates"
+		}
+		c.put(area.x, area.y+area.h/2, area.w, why, of(faint))
 		c.put(area.x, area.y+area.h, area.w, reach, of(faint))
 		c.right(area.x, area.y+area.h, area.w, "now", of(faint))
 		return

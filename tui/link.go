@@ -136,8 +136,11 @@ func capacity(l progress.Link) []pair {
 // congestion is what waits on the way of a link that is up, and how much may be
 // under way; of one that is not, how much had to be sent again.
 func congestion(l progress.Link) []pair {
-	if l.State != progress.LinkUp {
+	switch {
+	case l.State != progress.LinkUp && l.RepairOverhead > 0:
 		return []pair{{"sent again", Percent(l.RepairOverhead)}}
+	case l.State != progress.LinkUp:
+		return nil
 	}
 	out := []pair{{"queue", roundTrip(l.Queue)}}
 	if l.Window > 0 {

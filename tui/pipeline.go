@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"wanrep/replicate/progress"
 )
@@ -42,7 +43,7 @@ func limits(st progress.Status) (text, stage string) {
 		return "the target (takes no more)", "network"
 	case progress.LimitThrottle:
 		if st.MaxRate > 0 {
-			return "the rate limit, " + rateBits(float64(st.MaxRate)), "network"
+			return "the rate limit, " + strings.Replace(rateBits(float64(st.MaxRate)), ".0 ", " ", 1), "network"
 		}
 		return "the rate limit", "network"
 	case progress.LimitWrite:
@@ -52,13 +53,18 @@ func limits(st progress.Status) (text, stage string) {
 	}
 }
 
-// lineRate is what the only line there is was seen to carry, in bytes a second; 0
-// if that is not known.
+// lineRate is what the only line there is was seen to carry, in bytes a second, if
+// about as much goes over it now; else 0.
 func lineRate(st progress.Status) float64 {
 	if len(st.Links) != 1 || st.Links[0].State != progress.LinkUp {
 		return 0
 	}
-	return st.Links[0].LineRate
+	const seconds, near = 5, 0.8
+	rate := st.Links[0].LineRate
+	if mean(st.Samples[max(0, len(st.Samples)-seconds):]).Wire < near*rate {
+		return 0
+	}
+	return rate
 }
 
 // worstLoss is the share of packets that the worst line loses.

@@ -245,12 +245,23 @@ func note(st progress.Status, vm progress.VM, now time.Time) string {
 // points can't be relied on.
 const isDamaged = "damaged"
 
+// isPaused is shown as the state of what would move if the operator let it.
+const isPaused = "paused"
+
 // shownState is the state that a VM's line tells.
-func shownState(vm progress.VM) string {
+func shownState(st progress.Status, vm progress.VM) string {
 	if vm.Damage != "" && severity(vm.State) > calm {
 		return isDamaged
 	}
-	return vm.State
+	return unlessHeld(st, vm, vm.State)
+}
+
+// unlessHeld is the state of a VM or of a disk of it, or that the operator holds it.
+func unlessHeld(st progress.Status, vm progress.VM, state string) string {
+	if j, _ := job(st, vm); moves(state) && (st.Paused || j.Paused) {
+		return isPaused
+	}
+	return state
 }
 
 // damaged says what is wrong with a VM's points.
@@ -271,6 +282,18 @@ const (
 	jobIdle    = "idle"
 	jobRetries = "waiting to retry"
 )
+
+// heldWhy is the operator's reason for holding a VM whose run is under way.
+func heldWhy(st progress.Status, vm progress.VM) string {
+	j, _ := job(st, vm)
+	switch {
+	case !moves(vm.State):
+		return ""
+	case st.Paused:
+		return st.PausedBecause
+	}
+	return j.PausedBecause
+}
 
 // pausedNote says that nothing comes next, and the operator's reason.
 func pausedNote(st progress.Status, j progress.Job) string {

@@ -180,6 +180,14 @@ func paused(st progress.Status) progress.Status {
 	return st
 }
 
+// jobPaused is the branch in the middle of a run that the operator holds.
+func jobPaused(st progress.Status) progress.Status {
+	st.Jobs[0].Pause = progress.Pause{Paused: true, PausedSince: st.Time.Add(-90 * time.Second), PausedBecause: "the line is needed for a call"}
+	st.VMs[3].Because = "disk dc01-os of dc01: open D:/Virtual Machines/dc01/dc01-os.vhdx: The process cannot access the file"
+	st.Pipeline = progress.Pipeline{}
+	return st
+}
+
 // throttled is the branch with a rate limit that it feels.
 func throttled(st progress.Status) progress.Status {
 	st.MaxRate = 2_500_000
@@ -330,6 +338,7 @@ func states() []state {
 		{name: "over-rpo", status: overRPO},
 		{name: "throttled", status: throttled},
 		{name: "paused", status: paused},
+		{name: "job-paused", status: jobPaused},
 		{name: "target", status: target},
 		{name: "many", status: many},
 		{name: "hostile", status: hostile},

@@ -181,7 +181,7 @@ func (t *theme) state(s string) (string, tone) {
 		return g.wait, plain
 	case progress.Stalled:
 		return g.alarm, warn
-	case progress.Parked:
+	case progress.Parked, isPaused:
 		return g.parked, warn
 	case progress.Failed, isDamaged:
 		return g.failed, bad

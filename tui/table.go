@@ -181,23 +181,24 @@ func (p *printer) vmRows(st progress.Status) []tableRow {
 	for _, r := range (model{status: st}).rows() {
 		if r.disk == nil {
 			vm, s := r.vm, total(r.vm)
-			state := shownState(vm)
+			state := shownState(st, vm)
 			_, t := p.state(state)
 			cells := []string{p.lagText(vm, st.Time), allowed(vm.RPO), vmName(st, vm), state, since(vm.Since, st.Time), fmt.Sprint(vm.Points), "-", "-", "-", "-", "-"}
 			if s.size > 0 {
 				cells[6], cells[7], cells[8] = Percent(share(s.done, s.size)), Bytes(s.done), Bytes(s.size)
 			}
-			if moves(vm.State) {
+			if moves(state) {
 				cells[9], cells[10] = rate(s.wire), ETA(s.eta)
 			}
 			rows = append(rows, tableRow{cells, 3, t, lagInk(vm, st.Time), note(st, vm, st.Time)})
 			continue
 		}
 		d := *r.disk
-		_, t := p.state(d.State)
-		cells := []string{"", "", "  " + d.Disk, d.State, since(d.Since, st.Time), "",
+		state := unlessHeld(st, r.vm, d.State)
+		_, t := p.state(state)
+		cells := []string{"", "", "  " + d.Disk, state, since(d.Since, st.Time), "",
 			Percent(share(durable(d), d.VirtualSize)), Bytes(durable(d)), Bytes(d.VirtualSize), "-", "-"}
-		if moves(d.State) {
+		if moves(state) {
 			cells[9], cells[10] = rate(d.WireRate), ETA(d.ETA)
 		}
 		rows = append(rows, tableRow{cells, 3, t, of(plain), d.Because})

@@ -55,7 +55,16 @@ func (m model) titleSpans(c *canvas, w int) []span {
 		if !st.PausedSince.IsZero() {
 			text += " for " + Duration(m.now().Sub(st.PausedSince))
 		}
-		out = append(out, span{text, of(warn, bold)})
+		return append(out, span{text, of(warn, bold)})
+	}
+	held := 0
+	for _, j := range st.Jobs {
+		if j.Paused {
+			held++
+		}
+	}
+	if held > 0 {
+		out = append(out, span{"  " + c.glyphs.parked + " " + plural(held, "job") + " paused", of(warn, bold)})
 	}
 	return out
 }
@@ -169,8 +178,9 @@ func (m model) drawSummary(c *canvas, r rect) {
 	var counts []count
 	eta, unknown := -1.0, false
 	for _, vm := range sorted(st.VMs, byWorst, false, now) {
-		counts = add(counts, vm.State)
-		if t := total(vm); moves(vm.State) {
+		state := unlessHeld(st, vm, vm.State)
+		counts = add(counts, state)
+		if t := total(vm); moves(state) {
 			unknown = unknown || t.eta < 0
 			eta = max(eta, t.eta)
 		}

@@ -84,7 +84,7 @@ func (m model) drawVMs(c *canvas, r rect) {
 	}
 	var about []span
 	if len(rows) > 0 {
-		about = m.about(c, rows[chosen])
+		about = m.about(c, rows[chosen], r.w-6)
 	}
 	in := c.box(r, title, about, m.focus == paneVMs)
 	if len(rows) == 0 {
@@ -187,7 +187,7 @@ func (m model) drawVM(c *canvas, x, y int, k columns, r row) {
 	if k.rpo > 0 {
 		c.put(x+1+k.age+gap, y, k.rpo, allowed(vm.RPO), of(faint))
 	}
-	state := shownState(vm)
+	state := shownState(m.status, vm)
 	_, t := c.state(state)
 	x = m.drawState(c, x, y, k, m.rowName(c, r), state, vm.Since, bold)
 	why := note(m.status, vm, now)
@@ -195,23 +195,23 @@ func (m model) drawVM(c *canvas, x, y int, k columns, r row) {
 	if t == good || t == moving {
 		tint = of(faint)
 	}
-	still := !moves(vm.State) && vm.State != progress.Complete && (vm.State != progress.Waiting || why != "")
+	still := !moves(state) && state != isPaused && vm.State != progress.Complete && (vm.State != progress.Waiting || why != "")
 	if still && k.note == 0 {
 		if k.points > 0 {
 			c.right(end-k.points, y, k.points, fmt.Sprint(vm.Points), of(plain))
 			end -= k.points + gap
 		}
-		c.put(x, y, end-x, why, tint)
+		c.put(x, y, end-x, shorten(why, end-x, c.glyphs.cut), tint)
 		return
 	}
 	if sum := total(vm); sum.size > 0 {
 		drawNumbers(c, x, y, k, numbers{
-			done: sum.done, sent: sum.sent, size: sum.size, wire: sum.wire, read: sum.read, eta: sum.eta, tone: t, moves: moves(vm.State),
+			done: sum.done, sent: sum.sent, size: sum.size, wire: sum.wire, read: sum.read, eta: sum.eta, tone: t, moves: moves(state),
 		})
 	}
 	if k.note > 0 {
 		end -= k.note
-		c.put(end, y, k.note, why, tint)
+		c.put(end, y, k.note, shorten(why, k.note, c.glyphs.cut), tint)
 		end -= gap
 	}
 	if k.points > 0 {
@@ -223,13 +223,14 @@ func (m model) drawVM(c *canvas, x, y int, k columns, r row) {
 func (m model) drawDisk(c *canvas, x, y int, k columns, r row) {
 	d := *r.disk
 	if k.note > 0 {
-		c.put(x+k.width()-k.note, y, k.note, d.Because, of(faint))
+		c.put(x+k.width()-k.note, y, k.note, shorten(d.Because, k.note, c.glyphs.cut), of(faint))
 	}
-	_, t := c.state(d.State)
-	x = m.drawState(c, x, y, k, m.rowName(c, r), d.State, d.Since, 0)
+	state := unlessHeld(m.status, r.vm, d.State)
+	_, t := c.state(state)
+	x = m.drawState(c, x, y, k, m.rowName(c, r), state, d.Since, 0)
 	drawNumbers(c, x, y, k, numbers{
 		done: durable(d), sent: sent(d), size: d.VirtualSize, wire: d.WireRate, read: d.ReadRate, eta: d.ETA,
-		tone: t, moves: moves(d.State),
+		tone: t, moves: moves(state),
 	})
 }
 
@@ -303,30 +304,41 @@ func drawBar(c *canvas, x, y, w int, durable, sent float64, t tone) {
 	}
 }
 
-// about is one line on the selected row: what no column had room for.
-func (m model) about(c *canvas, r row) []span {
-	now := m.now()
+// about is one line of w columns on the selected row: what no column had room for,
+// and before all else why it is as it is.
+func (m model) about(c *canvas, r row, w int) []span {
 	dot := " " + c.glyphs.dot + " "
+	name, text := vmName(m.status, r.vm), ""
 	if r.disk == nil {
-		text := r.vm.State
-		if !r.vm.Since.IsZero() {
-			text += " for " + since(r.vm.Since, now)
-		}
-		if why := joined(damaged(r.vm), r.vm.Because); why != "" {
-			text += ": " + why
-		}
-		text += dot + plural(r.vm.Points, "point")
-		if r.vm.Point != "" && r.vm.State != progress.Committed {
-			text += dot + "next point " + r.vm.Point
-		}
-		return []span{{vmName(m.status, r.vm), of(plain, bold)}, {dot + text, of(plain)}}
+		text = m.aboutVM(r.vm, dot)
+	} else {
+		name, text = r.disk.Disk, m.aboutDisk(*r.disk, dot)
 	}
-	d := *r.disk
+	return []span{{name, of(plain, bold)}, {shorten(dot+text, w-width(name), c.glyphs.cut), of(plain)}}
+}
+
+func (m model) aboutVM(vm progress.VM, dot string) string {
+	text := unlessHeld(m.status, vm, vm.State)
+	if !vm.Since.IsZero() {
+		text += " for " + since(vm.Since, m.now())
+	}
+	if why := joined(damaged(vm), heldWhy(m.status, vm), vm.Because); why != "" {
+		return text + ": " + why
+	}
+	text += dot + plural(vm.Points, "point")
+	if vm.Point != "" && vm.State != progress.Committed {
+		text += dot + "next point " + vm.Point
+	}
+	return text
+}
+
+func (m model) aboutDisk(d progress.Disk, dot string) string {
 	text := "durable " + Bytes(durable(d)) + " of " + Bytes(d.VirtualSize)
 	if d.Because != "" {
-		text += dot + d.Because
-	} else if !d.Since.IsZero() {
-		text += dot + d.State + " for " + since(d.Since, now)
+		return text + dot + d.Because
 	}
-	return []span{{d.Disk, of(plain, bold)}, {dot + text, of(plain)}}
+	if !d.Since.IsZero() {
+		text += dot + d.State + " for " + since(d.Since, m.now())
+	}
+	return text
 }
