@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"wanrep/diskio/durable"
 	"wanrep/diskio/durable/crashfs"
@@ -286,6 +288,34 @@ func TestReadersElsewhereSeeAPrune(t *testing.T) {
 		t.Errorf("got %v, want %v", err, resume.ErrReadOnly)
 	}
 	must(t, resume.Verify(t.Context(), besides, list[2], func(v resume.VerifyProblem) { t.Errorf("reported %+v", v) }))
+}
+
+// TestReadersElsewhereWaitForAnExchange: for a moment the points above a pruned one can't
+// be read. That is no damage, and no error.
+func TestReadersElsewhereWaitForAnExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, fsys, s := pruneStore(t, plain{})
+		must(t, s.Close())
+		besides, err := resume.OpenReadOnly(fsys, p.config())
+		must(t, err)
+		list, err := besides.List()
+		must(t, err)
+		read := make(chan error, 1)
+		var once sync.Once
+		s, err = resume.Open(&bug{FS: fsys, syncDir: func(name string) error {
+			if strings.HasSuffix(name, "points/"+nthPoint(2).Point) {
+				once.Do(func() {
+					go func() { read <- compare(besides, list[2], p.want[2]) }()
+					time.Sleep(200 * time.Millisecond)
+				})
+			}
+			return fsys.SyncDir(name)
+		}}, p.config())
+		must(t, err)
+		must(t, s.Prune(t.Context(), nthPoint(1)))
+		must(t, <-read)
+		must(t, s.Close())
+	})
 }
 
 // TestPrunedForOthers lets 7-Zip and qemu-img, which do not follow a store's chains, read

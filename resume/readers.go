@@ -63,7 +63,8 @@ func (s *Store) exchangeAgain(v *vmState) error {
 	return nil
 }
 
-// settleTries and settleWait bound how long a prune waits for those that look.
+// settleTries and settleWait bound how long a prune waits for those that look, and who
+// looks from elsewhere for a prune.
 const (
 	settleTries = 20
 	settleWait  = 50 * time.Millisecond
@@ -101,8 +102,30 @@ type Reading struct {
 	count uint64 // of the VM's prune record at the beginning
 }
 
-// Read begins to read a committed point. The caller has to close it.
+// Read begins to read a committed point. The caller has to close it. In a store that was
+// opened read-only it waits a moment for a prune that exchanges files.
 func (s *Store) Read(p Point) (*Reading, error) {
+	r, err := s.read(p)
+	for range settleTries {
+		if _, exchanging := errors.AsType[*exchangingError](err); !exchanging || !s.readOnly {
+			break
+		}
+		time.Sleep(settleWait)
+		r, err = s.read(p)
+	}
+	return r, err
+}
+
+// An exchangingError says which point is being pruned, so that those above it can't be
+// read.
+type exchangingError struct{ vm, point string }
+
+func (e *exchangingError) Error() string {
+	return fmt.Sprintf("point %s of %s, on which it may build, is being pruned; the appliance, or wanrep points prune, finishes that",
+		e.point, diskio.Printable(e.vm))
+}
+
+func (s *Store) read(p Point) (*Reading, error) {
 	dir, err := vmDir(p.Source, p.VM)
 	if err != nil {
 		return nil, err
@@ -120,8 +143,7 @@ func (s *Store) Read(p Point) (*Reading, error) {
 	case record.hides(p.Point):
 		return nil, ErrNoPoint
 	case record.State == pruneExchanging && p.Point > record.Point:
-		return nil, fmt.Errorf("point %s of %s, on which it may build, is being pruned; the appliance, or wanrep points prune, finishes that",
-			record.Point, diskio.Printable(p.VM))
+		return nil, &exchangingError{p.VM, record.Point}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
