@@ -200,7 +200,23 @@ func (p *player) tidy(fsys durable.FS) error {
 
 // verify runs Verify over all points, and VerifyChain over what ties them together.
 func (p *player) verify(fsys durable.FS) error {
+	if err := verifyPoints(fsys, p.format); err != nil {
+		return err
+	}
 	s, err := resume.OpenReadOnly(fsys, p.config())
+	if err != nil {
+		return err
+	}
+	var found error
+	report := func(v resume.VerifyProblem) { found = broken("point %s: %s", v.Point, v.What) }
+	options := resume.ChainOptions{Trusted: resume.OneKey(), Signed: true}
+	err = resume.VerifyChain(s, source, vmName, options, report)
+	return errors.Join(err, found)
+}
+
+// verifyPoints runs Verify over all points.
+func verifyPoints(fsys durable.FS, format resume.Format) error {
+	s, err := resume.OpenReadOnly(fsys, resume.Config{Format: format})
 	if err != nil {
 		return err
 	}
@@ -216,10 +232,6 @@ func (p *player) verify(fsys durable.FS) error {
 		if err := resume.Verify(context.Background(), s, point, report); err != nil {
 			return err
 		}
-	}
-	options := resume.ChainOptions{Trusted: resume.OneKey(), Signed: true}
-	if err := resume.VerifyChain(s, source, vmName, options, report); err != nil {
-		return err
 	}
 	return found
 }

@@ -19,16 +19,7 @@ func TestOrderOfOperations(t *testing.T) {
 	fsys := crashfs.New()
 	var lines []string
 	note := func(line string) { lines = append(lines, line) }
-	fsys.Trace(func(op crashfs.Op) {
-		if !op.Changes {
-			return
-		}
-		line := "  " + op.Kind + " " + op.Name
-		if op.To != "" {
-			line += " -> " + op.To
-		}
-		note(line)
-	})
+	traceTo(fsys, note)
 
 	disk := newSnapshot("os", "ab.c", block)
 	p := newPlayer(story{format: plain{}})
@@ -106,6 +97,51 @@ func TestOrderOfOperations(t *testing.T) {
 	must(t, s.Close())
 
 	golden(t, "order.golden", strings.Join(lines, "\n")+"\n")
+}
+
+// TestOrderOfAnImport does the same for a seed, whose first block the part has.
+func TestOrderOfAnImport(t *testing.T) {
+	disk := newSnapshot("os", "ab.c", block)
+	fsys, from := crashfs.New(), seeded(t, plain{}, seedFrom(block, disk))
+	seed, err := resume.ReadSeed(from, vmDirName)
+	must(t, err)
+	s, err := resume.Open(fsys, resume.Config{Format: plain{}})
+	must(t, err)
+	var lines []string
+	note := func(line string) { lines = append(lines, line) }
+	traceTo(fsys, note)
+
+	note("begin, write, sync")
+	part, err := s.Begin(source, vmName, []resume.DiskSpec{disk.spec})
+	must(t, err)
+	must(t, part.Disks()[0].Write(0, disk.content[:block]))
+	_, err = part.Disks()[0].Sync()
+	must(t, err)
+	note("acknowledge, and park")
+	must(t, part.Close())
+	note("import")
+	at, err := s.ImportSeed(t.Context(), from, vmDirName, seed)
+	must(t, err)
+	if at.Disks[0].Durable != 4*block {
+		t.Errorf("durable up to %d, want %d", at.Disks[0].Durable, 4*block)
+	}
+	note("say that it is imported")
+	must(t, s.Close())
+	golden(t, "import.golden", strings.ReplaceAll(strings.Join(lines, "\n"), vmDirName, "sql01")+"\n")
+}
+
+// traceTo notes every operation that changes something.
+func traceTo(fsys *crashfs.FS, note func(line string)) {
+	fsys.Trace(func(op crashfs.Op) {
+		if !op.Changes {
+			return
+		}
+		line := "  " + op.Kind + " " + op.Name
+		if op.To != "" {
+			line += " -> " + op.To
+		}
+		note(line)
+	})
 }
 
 func must(t *testing.T, err error) {

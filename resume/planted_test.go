@@ -205,6 +205,29 @@ func TestPlantedBugsInAPruneAreCaught(t *testing.T) {
 	}
 }
 
+// TestPlantedBugsInAnImportAreCaught: what an import says is durable has to be.
+func TestPlantedBugsInAnImportAreCaught(t *testing.T) {
+	for _, i := range importCases(t) {
+		if i.format != (plain{}) {
+			continue // its files have other names
+		}
+		ks := changing(i.record(t))
+		for name, wrap := range map[string]wrapper{
+			"data that is not synced": mergeWithoutSync, "missing directory sync": noDirSync, "early acknowledge": earlyAcknowledge,
+		} {
+			t.Run(i.name+"/"+name, func(t *testing.T) {
+				for runs, k := range ks {
+					if err := i.crashAt(wrap, k); err != nil {
+						t.Logf("caught in run %d: %v", runs+1, err)
+						return
+					}
+				}
+				t.Fatal("the rig does not find it")
+			})
+		}
+	}
+}
+
 func TestPlantedBugsAreCaught(t *testing.T) {
 	tests := []struct {
 		name string

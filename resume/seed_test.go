@@ -300,31 +300,129 @@ func TestExportOfASeed(t *testing.T) {
 	}
 }
 
+// An imported is a seed and the store that takes it.
+type imported struct {
+	name   string
+	format resume.Format
+	start  *crashfs.FS // all in it is durable
+	from   *crashfs.FS
+	disks  []snapshot
+}
+
+// importCases are seeds of all of a VM, and one that continues a part on a point.
+func importCases(t *testing.T) []imported {
+	disk := newSnapshot("os", "ab.xe.gh", 512)
+	to := crashfs.New()
+	must(t, nextRunAll(to, plain{}, newSnapshot("os", "abcd.fg", block)))
+	s, err := resume.Open(to, resume.Config{Format: plain{}})
+	must(t, err)
+	part, err := s.Begin(source, vmName, []resume.DiskSpec{disk.spec})
+	must(t, err)
+	must(t, part.Disks()[0].SkipTo(2*block))
+	must(t, part.Disks()[0].Write(2*block, disk.content[2*block:4*block]))
+	_, err = part.Disks()[0].Sync()
+	must(t, errors.Join(err, part.Close(), s.Close()))
+	return []imported{
+		{"of all", plain{}, crashfs.New(), seeded(t, plain{}, seedFrom(0, seedDisks...)), seedDisks},
+		{"of all as VHDX", vhdxstore.Format{}, crashfs.New(), seeded(t, vhdxstore.Format{}, seedFrom(0, seedDisks...)), seedDisks},
+		{"of what is missing", plain{}, to.Crash(0), seeded(t, plain{}, seedFrom(4*block, disk)), []snapshot{disk}},
+	}
+}
+
+// record imports without faults and returns the operations.
+func (i imported) record(t *testing.T) (ops []crashfs.Op) {
+	to := i.start.Crash(1)
+	to.Trace(func(op crashfs.Op) { ops = append(ops, op) })
+	_, err := importSeed(t.Context(), to, i.from, i.format)
+	must(t, err)
+	to.Trace(nil)
+	must(t, nextRun(to, i.format, i.disks...))
+	return ops
+}
+
+// goOn imports again in what is left after a power cut, cuts the power once more, and
+// commits what was imported.
+func (i imported) goOn(wrap wrapper, to *crashfs.FS, seeds uint64, k int) error {
+	for n := range seeds {
+		left := to.Crash(mix(n, k))
+		if _, err := importSeed(context.Background(), wrap(left), i.from, i.format); err != nil {
+			return fmt.Errorf("then the power cut, seed %d: %w", n, err)
+		}
+		left = left.Crash(0)
+		if err := nextRun(left, i.format, i.disks...); err != nil {
+			return fmt.Errorf("then the power cut, seed %d, then a run: %w", n, err)
+		}
+		if err := verifyPoints(left, i.format); err != nil {
+			return fmt.Errorf("then the power cut, seed %d, at the end: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// crashAt cuts the power at operation k of an import.
+func (i imported) crashAt(wrap wrapper, k int) error {
+	to := i.start.Crash(1)
+	to.Inject(crashfs.Fault{At: k, Kind: crashfs.Crash})
+	_, err := importSeed(context.Background(), wrap(to), i.from, i.format)
+	if !to.Crashed() {
+		return fmt.Errorf("operation %d was not reached: %w", k, err)
+	}
+	if err := i.goOn(wrap, to, 3, k); err != nil {
+		return fmt.Errorf("the power cut at operation %d, %w", k, err)
+	}
+	return nil
+}
+
+// failAt lets one operation of an import fail, and imports again with the store as it is
+// then.
+func (i imported) failAt(wrap wrapper, fault crashfs.Fault) error {
+	to := i.start.Crash(1)
+	to.Inject(fault)
+	_, _ = importSeed(context.Background(), wrap(to), i.from, i.format) // it may have gone well
+	if err := i.goOn(wrap, to, 1, fault.At); err != nil {
+		return fmt.Errorf("%v at operation %d, %w", fault, fault.At, err)
+	}
+	if _, err := importSeed(context.Background(), wrap(to), i.from, i.format); err != nil {
+		return fmt.Errorf("%v at operation %d, importing again: %w", fault, fault.At, err)
+	}
+	if err := nextRun(to.Crash(0), i.format, i.disks...); err != nil {
+		return fmt.Errorf("%v at operation %d, importing again and a power cut: %w", fault, fault.At, err)
+	}
+	return nil
+}
+
 // TestCrashAtEveryOperationOfAnImport: the next import goes on and comes to the same.
 func TestCrashAtEveryOperationOfAnImport(t *testing.T) {
-	for _, format := range []resume.Format{plain{}, vhdxstore.Format{}} {
-		from := seeded(t, format, seedFrom(0, seedDisks...))
-		var ops []crashfs.Op
-		whole := crashfs.New()
-		whole.Trace(func(op crashfs.Op) { ops = append(ops, op) })
-		_, err := importSeed(t.Context(), whole, from, format)
-		must(t, err)
-		sweep(t, changing(ops), func(k int) error {
-			to := crashfs.New()
-			to.Inject(crashfs.Fault{At: k, Kind: crashfs.Crash})
-			if _, err := importSeed(context.Background(), to, from, format); err == nil {
-				return fmt.Errorf("operation %d was not reached", k)
+	for _, i := range importCases(t) {
+		t.Run(i.name, func(t *testing.T) {
+			ks := i.some(changing(i.record(t)))
+			sweep(t, ks, func(k int) error { return i.crashAt(honest, k) })
+		})
+	}
+}
+
+// some returns all of ks, or some where much of what is swept is the format's.
+func (i imported) some(ks []int) []int {
+	if i.format == (plain{}) {
+		return ks
+	}
+	return everyOther(ks, 4)
+}
+
+func TestErrorAtEveryOperationOfAnImport(t *testing.T) {
+	for _, i := range importCases(t) {
+		t.Run(i.name, func(t *testing.T) {
+			ops := i.record(t)
+			all := make([]int, len(ops))
+			for n, op := range ops {
+				all[n] = op.N
 			}
-			for seed := range uint64(3) {
-				left := to.Crash(mix(seed, k))
-				if _, err := importSeed(context.Background(), left, from, format); err != nil {
-					return fmt.Errorf("power cut at operation %d, seed %d: %w", k, seed, err)
-				}
-				if err := nextRun(left.Crash(0), format, seedDisks...); err != nil {
-					return fmt.Errorf("power cut at operation %d, seed %d, then a run: %w", k, seed, err)
-				}
-			}
-			return nil
+			sweep(t, i.some(all), func(k int) error { return i.failAt(honest, crashfs.Fault{At: k}) })
+			changes := i.some(changing(ops))
+			sweep(t, changes, func(k int) error {
+				return i.failAt(honest, crashfs.Fault{At: k, Err: crashfs.ErrFull, Kind: crashfs.Short})
+			})
+			sweep(t, changes, func(k int) error { return i.failAt(honest, crashfs.Fault{At: k, Kind: crashfs.Late}) })
 		})
 	}
 }
