@@ -112,6 +112,9 @@ func (s *Store) importDisk(ctx context.Context, fsys durable.FS, file string, d 
 		return fmt.Errorf("the seed's disk has %d bytes, and %d were exported", c.Size(), d.Spec().Size)
 	}
 	from := d.Durable()
+	if from == c.Size() { // the last block may be part of one
+		return nil
+	}
 	next, done, err := d.BaseDigests(from / diskio.BlockBytes)
 	if err != nil {
 		return err
