@@ -39,14 +39,15 @@ type model struct {
 	base []blockSums
 	// deciding is the part that is being received: its commit may have happened
 	// although it was not acknowledged.
-	deciding []snapshot
-	name     string // of that part
+	deciding   []snapshot
+	committing bool
+	name       string // of that part
 }
 
 // modelDisks are the disks of which a VM is made, some in two states.
 var modelDisks = [][]snapshot{
 	{newSnapshot("a", "ab..c", 512), newSnapshot("a", "a..dc", 512), newSnapshot("a", "ab.dce", 1024)},
-	{newSnapshot("b", "..", block), newSnapshot("b", "xyz", 1024)},
+	{newSnapshot("b", "..", block), newSnapshot("b", "xyz", 1024), replaced(newSnapshot("b", "xw", block))},
 	{newSnapshot("C", "123456", 7)},
 }
 
@@ -99,40 +100,42 @@ func (m *model) closePart() {
 	}
 }
 
+// opened reports whether the store is open, and opens it if not.
+func (m *model) opened(t *rapid.T) bool {
+	if m.store != nil {
+		return true
+	}
+	s, err := resume.Open(m.fsys, modelConfig)
+	if err != nil {
+		m.failed(t, err)
+		return false
+	}
+	m.store = s
+	return true
+}
+
 func (m *model) Begin(t *rapid.T) {
 	if m.part != nil {
 		t.Skip("begun")
 	}
-	if m.store == nil {
-		s, err := resume.Open(m.fsys, modelConfig)
-		if err != nil {
-			m.failed(t, err)
-			return
-		}
-		m.store = s
+	if !m.opened(t) {
+		return
 	}
 	vm := drawVM(t)
 	var specs []resume.DiskSpec
-	ids := map[string]bool{}
 	for _, d := range vm {
 		specs = append(specs, d.spec)
-		ids[d.spec.Identity] = true
 	}
 	m.settleHas(vm)
 	part, err := m.store.Begin(source, vmName, specs)
-	// A Begin that failed may have taken effect: disks that it did not name, or
-	// named in another state, may be gone.
-	for id := range m.acked {
-		if !ids[id] {
-			delete(m.acked, id)
-		}
-	}
+	m.settleAcked(vm)
 	if err != nil {
 		m.failed(t, err)
 		return
 	}
 	m.fsys.Inject(crashfs.Fault{})
 	m.learn(t, m.store)
+	m.committing = false
 	m.part, m.deciding, m.name, m.sent, m.base = part, vm, part.Point(), nil, nil
 	for i, d := range part.Disks() {
 		id := d.Spec().Identity
@@ -153,6 +156,16 @@ func (m *model) Begin(t *rapid.T) {
 	}
 }
 
+// settleAcked forgets what was acknowledged of disks that a Begin did not name, or named
+// in another state. They may be gone even if it failed.
+func (m *model) settleAcked(vm []snapshot) {
+	for id := range m.acked {
+		if !slices.ContainsFunc(vm, func(d snapshot) bool { return d.spec.Identity == id }) {
+			delete(m.acked, id)
+		}
+	}
+}
+
 // settleHas notes what the part has of disks that Begin is about to change. What was
 // not acknowledged may be there or not. Disks that are not named, or are not the same
 // any more, may be dropped.
@@ -160,7 +173,7 @@ func (m *model) settleHas(vm []snapshot) {
 	for _, was := range m.deciding {
 		name := was.spec.Name
 		is := diskOf(vm, name)
-		if is == nil || is.spec.Size < was.spec.Size {
+		if is == nil || is.spec.Size < was.spec.Size || is.spec.ID != was.spec.ID {
 			delete(m.has, name)
 			continue
 		}
@@ -312,7 +325,7 @@ func (m *model) Commit(t *rapid.T) {
 		}
 	}
 	part := m.part
-	m.part = nil
+	m.part, m.committing = nil, true
 	if _, err := part.Commit(); err != nil {
 		m.failed(t, err)
 		return
@@ -322,7 +335,7 @@ func (m *model) Commit(t *rapid.T) {
 
 func (m *model) committed() {
 	m.points, m.names = append(m.points, m.deciding), append(m.names, m.name)
-	m.deciding = nil
+	m.deciding, m.committing = nil, false
 	clear(m.acked)
 	clear(m.has)
 }
@@ -462,7 +475,7 @@ func TestModel(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"": m.Check, "begin": m.Begin, "write": m.Write, "write more": m.Write, "write on": m.Write,
 			"skip": m.Skip, "skip more": m.Skip,
-			"sync": m.Sync, "finish": m.Finish, "finish wrongly": m.FinishWrongly, "commit": m.Commit,
+			"sync": m.Sync, "finish": m.Finish, "finish wrongly": m.FinishWrongly, "commit": m.Commit, "import": m.Import,
 			"close": m.Close, "prune": m.Prune, "prune more": m.Prune, "fault": m.Fault, "power cut": m.PowerCut, "kill": m.Kill,
 		})
 	})
