@@ -138,8 +138,12 @@ func (p *player) checkPoint(s *resume.Store, point resume.Point, n int) error {
 	return nil
 }
 
-// visible checks that acknowledged points are to be seen before any recovery.
+// visible checks what is to be seen before any recovery: acknowledged points, and what was
+// acknowledged of the part.
 func (p *player) visible(fsys durable.FS) error {
+	if err := p.partVisible(fsys); err != nil {
+		return err
+	}
 	acked := 0
 	for _, ph := range p.phases[:p.phase] {
 		if ph.commit {
@@ -164,6 +168,43 @@ func (p *player) visible(fsys durable.FS) error {
 	}
 	if acked > 0 {
 		return broken("%d acknowledged points are not visible", acked)
+	}
+	return nil
+}
+
+// partVisible looks for what was acknowledged of the part, which may be a point by now.
+func (p *player) partVisible(fsys durable.FS) error {
+	owed := map[string]int64{}
+	for _, ph := range p.phases[:min(p.phase+1, len(p.phases))] {
+		for _, d := range ph.disks {
+			if told := p.told[d.spec.Identity]; told > 0 && p.mustHave(d.spec.Identity) {
+				owed[d.spec.Name] = told
+			}
+		}
+	}
+	if len(owed) == 0 {
+		return nil
+	}
+	s, err := resume.OpenReadOnly(fsys, p.config())
+	if err != nil {
+		return broken("%v were acknowledged: %v", owed, err)
+	}
+	list, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, point := range list {
+		if point.Point != p.point {
+			continue
+		}
+		for _, d := range point.Disks {
+			if d.Durable >= owed[d.Disk] {
+				delete(owed, d.Disk)
+			}
+		}
+	}
+	if len(owed) > 0 {
+		return broken("of point %s %v were acknowledged and are not listed", p.point, owed)
 	}
 	return nil
 }

@@ -217,14 +217,35 @@ func (s *Store) currentPart(vmDir string) (*partState, error) {
 		return nil, err
 	}
 	for _, name := range slices.Backward(names) {
-		state, err := readJournal(s.fsys, path.Join(vmDir, partsName, name, journalName))
-		// Without a journal it is not begun yet, or just committed.
+		dir := path.Join(vmDir, partsName, name)
+		state, err := readJournal(s.fsys, path.Join(dir, journalName))
+		if errors.Is(err, fs.ErrNotExist) {
+			// It is not begun yet, or decided: a crash in the middle of its commit left it here.
+			var m Manifest
+			if m, err = readManifest(s.fsys, dir); err == nil {
+				return m.part(), nil
+			}
+		}
 		if errors.Is(err, fs.ErrNotExist) || isDamaged(err) {
 			continue
 		}
 		return state, err
 	}
 	return nil, nil
+}
+
+// part returns a decided part, all of which is here.
+func (m Manifest) part() *partState {
+	p := &partState{source: m.Source, vm: m.VM, point: m.Point, begun: m.Begun}
+	if m.Base != nil {
+		p.base = *m.Base
+	}
+	for _, d := range m.Disks {
+		p.disks = append(p.disks, diskState{
+			spec: d.spec(), durable: d.VirtualSize, digests: d.Digests, complete: true, based: d.Base != nil, root: d.Root,
+		})
+	}
+	return p
 }
 
 // partOf returns what is known of a VM's part in memory, or nil.
