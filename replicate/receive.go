@@ -16,9 +16,10 @@ import (
 )
 
 // What arrives is made durable, and acknowledged, when it is syncBytes or the
-// first of it is syncAfter old. That bounds what a lost link or a crash costs.
+// first of it is syncAfter old. That bounds what a lost link or a crash costs: with
+// what is under way, less than 64 MiB of a disk are sent again.
 const (
-	syncBytes = 64 << 20
+	syncBytes = 48 << 20
 	syncAfter = time.Second
 )
 
