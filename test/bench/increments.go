@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -16,13 +17,20 @@ import (
 	"time"
 
 	"wanrep/diskio"
+	"wanrep/replicate/control"
+	"wanrep/replicate/progress"
 )
 
-func exeSuffix() string {
+// build builds wanrep in a directory and returns its path.
+func build(ctx context.Context, dir string) (string, error) {
+	wanrep := filepath.Join(dir, "wanrep")
 	if runtime.GOOS == "windows" {
-		return ".exe"
+		wanrep += ".exe"
 	}
-	return ""
+	if text, err := exec.CommandContext(ctx, "go", "build", "-o", wanrep, "wanrep/cmd/wanrep").CombinedOutput(); err != nil {
+		return "", usageError{fmt.Errorf("build wanrep: %w\n%s", err, text)}
+	}
+	return wanrep, nil
 }
 
 // increments measures runs of a sparse disk after some of its content changed.
@@ -87,10 +95,22 @@ func (p *pairOfAppliances) config(name string) string {
 	return filepath.Join(p.dir, name, "wanrep.toml")
 }
 
-func (p *pairOfAppliances) disk() string { return filepath.Join(p.dir, "os.raw") }
+func (p *pairOfAppliances) disk(name string) string { return filepath.Join(p.dir, name+".raw") }
 
 // set makes both appliances and the disk, starts the target and pairs the two.
 func (p *pairOfAppliances) set(ctx context.Context) error {
+	if err := os.MkdirAll(p.dir, 0o755); err != nil {
+		return err
+	}
+	if err := p.makeDisk(); err != nil {
+		return err
+	}
+	return p.pair(ctx, jobOf("os"), "")
+}
+
+// pair makes both appliances, whose configs get some tables more, starts the target and
+// pairs the two.
+func (p *pairOfAppliances) pair(ctx context.Context, source, target string) error {
 	port, err := freePort()
 	if err != nil {
 		return err
@@ -104,10 +124,7 @@ func (p *pairOfAppliances) set(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := p.makeDisk(); err != nil {
-		return err
-	}
-	if err := p.addJob(); err != nil {
+	if err := errors.Join(p.configure("source", source), p.configure("target", target)); err != nil {
 		return err
 	}
 	if err := p.serve(ctx); err != nil {
@@ -134,14 +151,24 @@ func freePort() (int, error) {
 	return c.LocalAddr().(*net.UDPAddr).Port, nil
 }
 
-func (p *pairOfAppliances) addJob() error {
-	f, err := os.OpenFile(p.config("source"), os.O_APPEND|os.O_WRONLY, 0)
+// jobOf is the job j, which sends one VM of raw disks. Their paths are those of disk,
+// from the config's directory.
+func jobOf(disks ...string) string {
+	var list []string
+	for _, name := range disks {
+		list = append(list, fmt.Sprintf("{ name = %q, path = \"../%s.raw\" }", name, name))
+	}
+	return "[[job]]\nname = \"j\"\npeer = \"target\"\nvms = [\"vm\"]\n\n[[vm]]\nname = \"vm\"\ndisks = [" + strings.Join(list, ", ") + "]\n"
+}
+
+// configure adds tables to a config.
+func (p *pairOfAppliances) configure(name, tables string) error {
+	f, err := os.OpenFile(p.config(name), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	_, err = fmt.Fprintf(f, "\n[[job]]\nname = \"j\"\npeer = \"target\"\nvms = [\"vm\"]\n\n[[vm]]\nname = \"vm\"\ndisks = [{ name = \"os\", path = '%s' }]\n", p.disk())
-	return err
+	_, err = f.WriteString("\n" + tables)
+	return errors.Join(err, f.Close())
 }
 
 // serve starts the target, which ends with ctx, and waits until it is ready.
@@ -150,17 +177,23 @@ func (p *pairOfAppliances) serve(ctx context.Context) error {
 	if err := p.target.Start(); err != nil {
 		return err
 	}
-	for range 100 {
-		if _, err := p.output(ctx, "", "status", "--config", p.config("target"), "--json"); err == nil {
+	for range 1000 {
+		if _, err := p.status(ctx, "target"); err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 	return fmt.Errorf("the target does not answer")
+}
+
+// status asks a running appliance.
+func (p *pairOfAppliances) status(ctx context.Context, name string) (progress.Status, error) {
+	client := control.Client{Socket: filepath.Join(p.dir, name, "wanrep.sock")}
+	return client.Status(ctx)
 }
 
 // piece is how much content lies together. Changes are spread over all of it.
@@ -174,7 +207,7 @@ func (p *pairOfAppliances) at(n int64) int64 {
 }
 
 func (p *pairOfAppliances) makeDisk() error {
-	f, err := os.Create(p.disk())
+	f, err := os.Create(p.disk("os"))
 	if err != nil {
 		return err
 	}
@@ -190,7 +223,7 @@ func (p *pairOfAppliances) change(percent int64) (bytes int64, err error) {
 	if percent == 0 {
 		return 0, nil
 	}
-	f, err := os.OpenFile(p.disk(), os.O_WRONLY, 0)
+	f, err := os.OpenFile(p.disk("os"), os.O_WRONLY, 0)
 	if err != nil {
 		return 0, err
 	}

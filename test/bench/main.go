@@ -1,6 +1,7 @@
 // Command bench measures what the README states.
 //
 //	go run ./test/bench disks
+//	go run ./test/bench kills [-n 200] [-seed S]
 //	go run ./test/bench loopback [-pairs N] [-only CONTENT]
 //	go run ./test/bench reattach [-runs N] [-only NAME]
 //	go run ./test/bench store
@@ -49,13 +50,13 @@ type usageError struct{ error }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	commands := map[string]func(context.Context, []string, io.Writer) error{
-		"disks": disks, "loopback": loopback, "reattach": reattach, "store": store, "wan": wideArea, "line": layLine,
+		"disks": disks, "kills": kills, "loopback": loopback, "reattach": reattach, "store": store, "wan": wideArea, "line": layLine,
 		"raw-receive": rawReceive, "raw-send": rawSend, // the processes of loopback
 	}
 	if len(args) > 0 && commands[args[0]] != nil {
 		return commands[args[0]](ctx, args[1:], out)
 	}
-	return usageError{errors.New("usage: bench disks|loopback|reattach|store|wan|line [flags]; -h after the name lists them")}
+	return usageError{errors.New("usage: bench disks|kills|loopback|reattach|store|wan|line [flags]; -h after the name lists them")}
 }
 
 // A spread is the median of some measurements and their extremes.

@@ -36,9 +36,9 @@ func store(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	wanrep := filepath.Join(dir, "wanrep"+exeSuffix())
-	if text, err := exec.CommandContext(ctx, "go", "build", "-o", wanrep, "./cmd/wanrep").CombinedOutput(); err != nil {
-		return usageError{fmt.Errorf("build wanrep, from the module's root: %w\n%s", err, text)}
+	wanrep, err := build(ctx, dir)
+	if err != nil {
+		return err
 	}
 	if err := listing(ctx, wanrep, filepath.Join(dir, "store"), *vms, *points, *rounds, out); err != nil {
 		return err
