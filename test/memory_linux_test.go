@@ -25,39 +25,66 @@ const (
 	hugeExtents = 8
 )
 
-// TestMemoryOfHugeDisks sends eight disks of 64 TiB at once.
+// TestMemoryOfHugeDisks sends eight disks of 64 TiB at once, sends what changed of them,
+// and lets everything be done with the points that reads or writes whole disks.
 func TestMemoryOfHugeDisks(t *testing.T) {
 	dir := t.TempDir()
-	var disks []disk
-	for i := range hugeDisks {
-		disks = append(disks, hugeDisk(t, dir, fmt.Sprintf("disk%d", i), byte(i)))
+	makeDisks := func(changed int) (disks []disk) {
+		for i := range hugeDisks {
+			disks = append(disks, hugeDisk(t, dir, fmt.Sprintf("disk%d", i), byte(i), changed))
+		}
+		return disks
 	}
 	tg := newTarget(t, "127.0.0.1", "", nil)
 	tg.serve()
-	s := newSource(t, disks, nil)
+	s := newSource(t, makeDisks(0), nil)
 	s.pair(tg, tg.address)
-	run := s.run()
-	sourcePeak, targetPeak := watchMemory(run), watchMemory(tg.serving)
-	rep := finish(run, 0)
-	tg.must("points", "verify", "--store", tg.store)
+	var peaks []peak
+	run := func(what string, extents int64) {
+		run := s.run()
+		peaks = append(peaks, watchMemory("the source, "+what, run))
+		for _, d := range finish(run, 0).VMs[0].Disks {
+			if d.VirtualSize != diskio.MaxVirtualSize || d.Data != extents<<20 {
+				t.Errorf("%s: disk %s: %d bytes of data of %d, want %d of %d", what, d.Disk, d.Data, d.VirtualSize, extents<<20, int64(diskio.MaxVirtualSize))
+			}
+		}
+	}
+	peaks = append(peaks, watchMemory("the target", tg.serving))
+	run("the first run", hugeExtents)
+	makeDisks(1)
+	run("a run of what changed", 1)
 	if code := tg.serving.stop(); code != 0 {
 		t.Errorf("the target stopped with exit code %d", code)
 	}
-	for _, d := range rep.VMs[0].Disks {
-		if d.VirtualSize != diskio.MaxVirtualSize || d.Data != hugeExtents<<20 {
-			t.Errorf("disk %s: %d bytes of data of %d, want %d of %d", d.Disk, d.Data, d.VirtualSize, hugeExtents<<20, int64(diskio.MaxVirtualSize))
+	do := func(s *site, args ...string) {
+		p := s.start(args...)
+		peaks = append(peaks, watchMemory(strings.Join(args[:3], " "), p))
+		if code := p.wait(); code != 0 {
+			t.Errorf("wanrep %v ended with exit code %d\n%s%s", args, code, p.stdout.String(), p.stderr.String())
 		}
 	}
-	for name, peak := range map[string]int64{"source": <-sourcePeak, "target": <-targetPeak} {
-		t.Logf("%s: at most %d MiB resident", name, peak>>20)
-		if peak == 0 || peak >= mostMemory {
-			t.Errorf("the %s had %d MiB resident, want less than %d", name, peak>>20, mostMemory>>20)
+	tg.configure("[retention]\nlast = 1\nmin_age = \"0s\"\n")
+	do(tg.site, "points", "verify", "--config", tg.config)
+	do(tg.site, "points", "prune", "--config", tg.config)
+	do(tg.site, "points", "verify", "--config", tg.config)
+	seeds := filepath.Join(dir, "seeds")
+	if err := os.Mkdir(seeds, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	do(s.site, "points", "seed", "export", "--config", s.config, "--vm", "sql01", "--to", seeds)
+	do(tg.site, "points", "seed", "import", "--store", filepath.Join(dir, "store"), "--from", seeds)
+	for _, p := range peaks {
+		most := <-p.bytes
+		t.Logf("%s: at most %d MiB resident", p.what, most>>20)
+		if most == 0 || most >= mostMemory {
+			t.Errorf("%s had %d MiB resident, want less than %d", p.what, most>>20, mostMemory>>20)
 		}
 	}
 }
 
-// hugeDisk makes a VHDX of the largest size there is.
-func hugeDisk(t *testing.T, dir, name string, seed byte) disk {
+// hugeDisk makes a VHDX of the largest size there is. So many of its extents are other
+// ones than those of an unchanged disk.
+func hugeDisk(t *testing.T, dir, name string, seed byte, changed int) disk {
 	t.Helper()
 	path := filepath.Join(dir, name+".vhdx")
 	f, err := os.Create(path)
@@ -69,10 +96,13 @@ func hugeDisk(t *testing.T, dir, name string, seed byte) disk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := rand.NewChaCha8([32]byte{seed})
 	content := make([]byte, 1<<20)
 	for i := range int64(hugeExtents) {
-		random.Read(content)
+		of := [32]byte{seed, byte(i)}
+		if i < int64(changed) {
+			of[2] = 1
+		}
+		rand.NewChaCha8(of).Read(content)
 		last := int64(diskio.MaxVirtualSize - len(content))
 		if _, err := w.WriteAt(content, last/(hugeExtents-1)*i/diskio.BlockBytes*diskio.BlockBytes); err != nil {
 			t.Fatal(err)
@@ -84,20 +114,26 @@ func hugeDisk(t *testing.T, dir, name string, seed byte) disk {
 	return disk{name, path}
 }
 
-// watchMemory returns the most memory in bytes that a process had resident, once
-// it has ended. It reads the kernel's own mark, so that nothing is missed but the
-// last moment.
-func watchMemory(p *process) <-chan int64 {
-	peak := make(chan int64, 1)
+// A peak is the most memory in bytes that a process had resident, which is known once it
+// has ended.
+type peak struct {
+	what  string
+	bytes <-chan int64
+}
+
+// watchMemory watches a process. It reads the kernel's own mark, so that nothing is missed
+// but the last moment.
+func watchMemory(what string, p *process) peak {
+	bytes := make(chan int64, 1)
 	go func() {
 		var most int64
 		for p.running() {
 			most = max(most, residentMark(p.cmd.Process.Pid))
 			time.Sleep(10 * time.Millisecond)
 		}
-		peak <- most
+		bytes <- most
 	}()
-	return peak
+	return peak{what, bytes}
 }
 
 // residentMark is VmHWM of a process (proc_pid_status(5)) in bytes, 0 once it has
