@@ -62,6 +62,15 @@ func zeroSums() (z [levels]Sum) {
 // ZeroBlock returns the digest of a block of zeros.
 func ZeroBlock() Sum { return zeros[0] }
 
+// None returns what is told in place of the digest of a block that can't be trusted. It
+// is that of no block, so that every block differs from it.
+func None() (s Sum) {
+	for i := range s {
+		s[i] = 0xff
+	}
+	return s
+}
+
 // Block returns the digest of a block. A last block that is shorter than
 // diskio.BlockBytes is filled up with zeros.
 func Block(p []byte) Sum {
