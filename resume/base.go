@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,12 +28,13 @@ const (
 // A layer is the disk of a committed point, on top of those that it builds on; or what
 // a part received of a disk before it changed.
 type layer struct {
-	dir   string // of the point
-	point string // empty for that of a part
-	disk  ManifestDisk
-	crc   uint32 // of the digests; only of a part's
-	below *layer // nil for a disk that stands alone
-	depth int    // how many layers it and those below are
+	dir    string // of the point
+	point  string // empty for that of a part
+	disk   ManifestDisk
+	crc    uint32  // of the digests; only of a part's
+	below  *layer  // nil for a disk that stands alone
+	damage *Damage // what is known of it, or nil
+	depth  int     // how many layers it and those below are
 }
 
 // file returns the path of the disk's file in the store.
@@ -55,6 +57,17 @@ func (l *layer) blocks() int64 {
 func (l *layer) fits(s DiskSpec) bool {
 	return diskio.ID(l.disk.ID) == s.ID && l.disk.VirtualSize <= s.Size &&
 		l.disk.LogicalSectorSize == s.LogicalSectorSize && l.disk.PhysicalSectorSize == s.PhysicalSectorSize
+}
+
+// ruined says what is known to be wrong with the disk as a whole, or one below it, or
+// with its digests; it is empty if nothing is.
+func (l *layer) ruined() error {
+	for ; l != nil; l = l.below {
+		if d := l.damage; d != nil && d.File+d.Digests != "" {
+			return &baseError{l.point, &damagedError{l.file(), cmp.Or(d.File, d.Digests)}}
+		}
+	}
+	return nil
 }
 
 // A baseError is an error of a disk on which another builds.
@@ -82,6 +95,7 @@ type chains struct {
 	pruned pruneRecord
 	err    error
 	layers map[pointAndDisk]*layerOrError
+	damage map[pointAndDisk]*Damage
 }
 
 // pointFiles are the manifest of a point and the names of what is beside it.
@@ -99,8 +113,15 @@ type layerOrError struct {
 }
 
 func (s *Store) chains(vmDir string) *chains {
-	c := &chains{store: s, dir: vmDir, points: map[string]*pointFiles{}, layers: map[pointAndDisk]*layerOrError{}}
+	c := &chains{store: s, dir: vmDir, points: map[string]*pointFiles{}, layers: map[pointAndDisk]*layerOrError{}, damage: map[pointAndDisk]*Damage{}}
 	c.pruned, c.err = s.currentPrune(vmDir)
+	damage, err := s.damageOf(vmDir)
+	if c.err == nil {
+		c.err = err
+	}
+	for i := range damage {
+		c.damage[pointAndDisk{damage[i].Point, damage[i].Disk}] = &damage[i]
+	}
 	return c
 }
 
@@ -166,7 +187,7 @@ func (c *chains) find(point, disk string) (*layer, error) {
 			return nil, &damagedError{path.Join(dir, name), "it is missing"}
 		}
 	}
-	l := &layer{dir: dir, point: point, disk: d, depth: 1}
+	l := &layer{dir: dir, point: point, disk: d, depth: 1, damage: c.damage[pointAndDisk{point, disk}]}
 	if d.Base == nil {
 		return l, nil
 	}

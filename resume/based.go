@@ -31,7 +31,8 @@ func (d *PartDisk) BaseIdentity() string {
 }
 
 // BaseDigests reads the digests of what the disk builds on: from the block from on,
-// in ascending order, each block that is not all zeros. next returns io.EOF behind
+// in ascending order, each block that is not all zeros, and digest.None for one that is
+// known to be damaged, which has to be written whatever it is. next returns io.EOF behind
 // the last; a disk that stands alone has none. It may be used while another
 // goroutine writes to the disk. The caller has to call close. An error means that the
 // Part has to be closed and begun again; the disk then builds on nothing that is damaged.
@@ -39,12 +40,12 @@ func (d *PartDisk) BaseDigests(from int64) (next func() (block int64, sum digest
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	const op = "read the base's digests"
-	m, err := mergeDigests(d.part.store.fsys, d.below, from)
+	m, err := trustDigests(d.part.store.fsys, d.below, from)
 	if err != nil {
 		return nil, nil, d.spoil(op, err)
 	}
 	next = func() (int64, digest.Sum, error) {
-		block, sum, _, err := m.read()
+		block, sum, err := m.read()
 		if err != nil && err != io.EOF {
 			d.mu.Lock()
 			defer d.mu.Unlock()
@@ -70,7 +71,7 @@ func (d *PartDisk) fillTo(end int64) error {
 		return nil
 	}
 	if d.fill == nil {
-		fill, err := mergeDigests(d.part.store.fsys, d.below, d.tree.Next())
+		fill, err := trustDigests(d.part.store.fsys, d.below, d.tree.Next())
 		if err != nil {
 			return err
 		}

@@ -34,12 +34,12 @@ type PartDisk struct {
 	data      durable.File
 	file      DiskFile
 	digests   *digestsWriter
-	tree      *digest.Tree  // of the blocks below next
-	fill      *digestsMerge // the digests below from somewhere below next on, or nil
-	next      int64         // all below is described
-	dirty     bool          // something was written to file since the last sync
-	unsynced  int64         // bytes of it
-	unchecked int64         // bytes written since the last look at the free space
+	tree      *digest.Tree    // of the blocks below next
+	fill      *trustedDigests // the digests below from somewhere below next on, or nil
+	next      int64           // all below is described
+	dirty     bool            // something was written to file since the last sync
+	unsynced  int64           // bytes of it
+	unchecked int64           // bytes written since the last look at the free space
 	complete  bool
 	root      digest.Sum
 	err       error // why the disk takes nothing more

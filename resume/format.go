@@ -62,6 +62,10 @@ type Format interface {
 	// was already begun, or done. It returns a *diskio.FormatError if f is not
 	// what they made.
 	Reopen(f durable.File, s DiskSpec, keep int64) (DiskFile, error)
+	// Patch returns a writer that overwrites content which f, the file of a committed
+	// point, holds, and nothing else, so that the file becomes what it was. Its error is
+	// a *diskio.FormatError where f holds nothing. name is the path of f in the store.
+	Patch(f durable.File, name string) (io.WriterAt, error)
 	// Open opens the disk of a committed point. It may open other files of the
 	// store below which name builds.
 	Open(fsys durable.FS, name string) (Content, error)

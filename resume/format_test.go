@@ -150,6 +150,21 @@ func (plain) Reopen(f durable.File, s resume.DiskSpec, keep int64) (resume.DiskF
 	return d, f.Truncate(plainHead + keep)
 }
 
+func (plain) Patch(f durable.File, _ string) (io.WriterAt, error) {
+	d, _, err := readPlain(f)
+	return plainPatch{d}, err
+}
+
+// A plainPatch overwrites blocks that the file has.
+type plainPatch struct{ *plainFile }
+
+func (d plainPatch) WriteAt(p []byte, off int64) (int, error) {
+	if d.has != nil && d.has[off/block] == 0 {
+		return 0, &diskio.FormatError{Section: "head", Reason: "the block is not here"}
+	}
+	return d.f.WriteAt(p, plainHead+off)
+}
+
 func (plain) Open(fsys durable.FS, name string) (resume.Content, error) {
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {

@@ -21,12 +21,13 @@ type digestsMerge struct {
 
 // A mergedLayer is one layer and its next record.
 type mergedLayer struct {
-	r     *digestsReader
-	file  io.Closer // nil if it is the caller's; closed behind the last record
-	point string    // empty for the layer of a part
-	index int64
-	sum   digest.Sum
-	err   error // io.EOF behind the last
+	r      *digestsReader
+	file   io.Closer // nil if it is the caller's; closed behind the last record
+	point  string    // empty for the layer of a part
+	damage *Damage   // of the layer's disk, or nil
+	index  int64
+	sum    digest.Sum
+	err    error // io.EOF behind the last
 }
 
 func (l *mergedLayer) advance() {
@@ -84,7 +85,7 @@ func (m *digestsMerge) openLayer(fsys durable.FS, l *layer, from int64) error {
 	if l.point == "" && from <= 0 {
 		r.want = &l.crc
 	}
-	m.put(mergedLayer{r: r, file: f, point: l.point})
+	m.put(mergedLayer{r: r, file: f, point: l.point, damage: l.damage})
 	return nil
 }
 
@@ -121,20 +122,16 @@ func (m *digestsMerge) pass(index int64) {
 	}
 }
 
-// read returns the next block that is not all zeros, its digest, and the point that
-// has it; or io.EOF behind the last.
+// read returns the next block that has a record, its digest, and the point that has
+// it; or io.EOF behind the last.
 func (m *digestsMerge) read() (index int64, sum digest.Sum, point string, err error) {
-	for {
-		l, err := m.peek()
-		if err != nil {
-			return 0, sum, "", err
-		}
-		index, sum, point = l.index, l.sum, l.point
-		m.pass(index)
-		if sum != m.zero {
-			return index, sum, point, nil
-		}
+	l, err := m.peek()
+	if err != nil {
+		return 0, sum, "", err
 	}
+	index, sum, point = l.index, l.sum, l.point
+	m.pass(index)
+	return index, sum, point, nil
 }
 
 // extend adds to a tree the digests of the blocks from its end up to end.

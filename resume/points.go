@@ -35,6 +35,9 @@ type Point struct {
 	Time   time.Time   `json:"time"` // committed, or begun for a part
 	State  string      `json:"state"`
 	Disks  []PointDisk `json:"disks"`
+	// Damage is what is known to be damaged of the point's own files. A point that
+	// builds on it has the damage too, where it has nothing of its own.
+	Damage []Damage `json:"damage"`
 }
 
 // A PointDisk is one disk of a Point. Sizes are bytes.
@@ -51,6 +54,9 @@ func (p Point) MarshalJSON() ([]byte, error) {
 	type plain Point
 	if p.Disks == nil {
 		p.Disks = []PointDisk{}
+	}
+	if p.Damage == nil {
+		p.Damage = []Damage{}
 	}
 	return json.Marshal(struct {
 		plain
@@ -163,6 +169,11 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 			known = p
 		} else {
 			unnamed = append(unnamed, len(list))
+		}
+		for _, d := range p.Disks {
+			if damage := chains.damage[pointAndDisk{name, d.Disk}]; damage != nil {
+				p.Damage = append(p.Damage, *damage)
+			}
 		}
 		if err := chains.check(name); isDamaged(err) {
 			s.cfg.Log.Warn("point is damaged", "point", name, "err", err)

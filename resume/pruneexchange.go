@@ -25,6 +25,9 @@ func (s *Store) exchange(v *vmState, r pruneRecord) error {
 		if err := s.exchangeFiles(v, r); err != nil {
 			return fmt.Errorf("put point %s in the place of %s: %w", r.Point, r.Child, err)
 		}
+		if err := s.moveDamage(v, r.Point, r.Child); err != nil {
+			return err
+		}
 		if err := s.relink(v.dir, r); err != nil {
 			return err
 		}

@@ -21,6 +21,9 @@ type VerifyOptions struct {
 	MaxRate int64
 	// Disk is the name of the only disk to verify. Default: all.
 	Disk string
+	// Own leaves out what a point has from those on which it builds, so that each
+	// block of each file is read once if all points are verified.
+	Own bool
 	// Extent is what to read of each disk, widened to blocks. Default: all.
 	Extent diskio.Extent
 }

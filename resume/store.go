@@ -6,6 +6,7 @@
 //
 //	store.json  lock
 //	<source>/source.json           which process of the source attached last
+//	<source>/<vm>/damage.json      what is known to have rotted
 //	<source>/<vm>/parts/<point>/   journal, <disk>.vhdx, <disk>.digests
 //	<source>/<vm>/prune.json       how far the last prune is
 //	<source>/<vm>/points/<point>/  manifest.json, <disk>.vhdx, <disk>.digests
@@ -152,6 +153,9 @@ type vmState struct {
 	// steady is held for reading while somebody looks at the points, and for writing
 	// while a prune exchanges their files.
 	steady sync.RWMutex
+	// damaging is held by who changes damage, which is under the store's mutex.
+	damaging sync.Mutex
+	damage   []Damage
 	// readers counts who reads a point, under the store's mutex.
 	readers map[string]int
 }
@@ -193,6 +197,9 @@ func (s *Store) open() error {
 			return fmt.Errorf("recover %s: %w", dir, err)
 		}
 		v := &vmState{dir: dir, part: part}
+		if v.damage, err = s.readDamage(dir); err != nil {
+			return fmt.Errorf("recover %s: %w", dir, err)
+		}
 		s.vms[dir] = v
 		if err := s.recoverPrune(v); err != nil {
 			return fmt.Errorf("recover %s: %w", dir, err)

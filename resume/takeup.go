@@ -28,7 +28,12 @@ func (d *PartDisk) takeUp(old *partState, under *layer) (diskState, error) {
 		d.part.store.cfg.Log.Warn(startsAgain, "disk", d.spec.Name, "err", err)
 		alone = alone || isBaseDamaged(err)
 	}
-	if d.base = under; alone {
+	d.base = under
+	if err := under.ruined(); err != nil && !alone {
+		d.part.store.cfg.Log.Warn("disk stands alone, its base is damaged", "disk", d.spec.Name, "err", err)
+		d.base = nil
+	}
+	if alone {
 		d.base = nil
 	}
 	return d.anew(alone), nil

@@ -42,6 +42,10 @@ func Verify(ctx context.Context, s *Store, p Point, report func(VerifyProblem)) 
 // VerifySome is Verify for the part of a point that the options name, at the rate
 // that they allow. The digests files are read whole all the same.
 func VerifySome(ctx context.Context, s *Store, p Point, o VerifyOptions, report func(VerifyProblem)) error {
+	return verifySome(ctx, s, p, o, report, nil)
+}
+
+func verifySome(ctx context.Context, s *Store, p Point, o VerifyOptions, report func(VerifyProblem), found *findings) error {
 	r, err := s.Read(p)
 	if err != nil {
 		return err
@@ -49,7 +53,7 @@ func VerifySome(ctx context.Context, s *Store, p Point, o VerifyOptions, report 
 	defer r.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	err = verify(ctx, s, p, o, func(v VerifyProblem) {
+	err = verify(ctx, s, p, o, found, func(v VerifyProblem) {
 		switch {
 		case ctx.Err() != nil:
 		case r.Pruned():
@@ -64,7 +68,7 @@ func VerifySome(ctx context.Context, s *Store, p Point, o VerifyOptions, report 
 	return err
 }
 
-func verify(ctx context.Context, s *Store, p Point, o VerifyOptions, report func(VerifyProblem)) error {
+func verify(ctx context.Context, s *Store, p Point, o VerifyOptions, found *findings, report func(VerifyProblem)) error {
 	m, err := s.Manifest(p)
 	if isDamaged(err) {
 		report(VerifyProblem{Point: p.Point, What: err.Error()})
@@ -88,7 +92,7 @@ func verify(ctx context.Context, s *Store, p Point, o VerifyOptions, report func
 		v := &verifier{
 			store: s, chains: chains, dir: path.Join(vm, pointsName, m.Point), disk: d, pace: pace,
 			only: o.within(d.VirtualSize), sample: o.sampler(m.Point, d.Name),
-			report: report, problem: VerifyProblem{Point: m.Point, Disk: d.Name},
+			own: o.Own, found: found, report: report, problem: VerifyProblem{Point: m.Point, Disk: d.Name},
 		}
 		if err := v.run(ctx); err != nil {
 			return err
@@ -105,7 +109,9 @@ type verifier struct {
 	disk   ManifestDisk
 	only   diskio.Extent // what to read
 	sample sampler
+	own    bool // leave out what the disk builds on
 	pace   *pacer
+	found  *findings
 	report func(VerifyProblem)
 
 	problem VerifyProblem // being extended; reported when its extent ends
@@ -122,15 +128,21 @@ func (v *verifier) run(ctx context.Context) error {
 	whole := diskio.Extent{Length: v.disk.VirtualSize}
 	content, err := v.store.cfg.Format.Open(v.store.fsys, path.Join(v.dir, v.disk.File))
 	if err != nil {
+		v.noteUnopened(err)
 		v.tell(whole, whatRead+err.Error())
 		v.flush()
 		return nil
 	}
 	defer content.Close()
 	if content.Size() != v.disk.VirtualSize {
-		v.tell(whole, fmt.Sprintf("the disk has %d bytes, not %d", content.Size(), v.disk.VirtualSize))
+		what := fmt.Sprintf("the disk has %d bytes, not %d", content.Size(), v.disk.VirtualSize)
+		v.found.file(v.problem.Point, v.disk, what)
+		v.tell(whole, what)
 		v.flush()
 		return nil
+	}
+	if v.whole() {
+		v.found.file(v.problem.Point, v.disk, "")
 	}
 	v.content, v.tree = content, digest.NewTree(0)
 	trusted, all := v.checkDigests(), v.only == whole && v.sample.all
@@ -162,10 +174,11 @@ func (v *verifier) checkDigests() bool {
 		}
 		root, err := t.Root(v.disk.VirtualSize)
 		if err == nil && root != v.disk.Root {
-			err = errors.New("it does not give the root in the manifest")
+			err = errRoot
 		}
 		return err
 	})
+	v.noteDigests(err)
 	var own *baseError
 	if errors.As(err, &own) && own.point == v.problem.Point {
 		err = own.err
@@ -230,13 +243,16 @@ func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, str
 			expected, from = want, point
 			index, want, point, err = next()
 		}
-		if !v.sample.has(at) {
+		if !v.sample.has(at) || v.own && from != v.problem.Point {
 			continue
 		}
 		if err := v.pace.wait(ctx, diskio.BlockBytes); err != nil {
 			return err
 		}
-		v.block(at, buf, expected, from, judge)
+		good := v.block(at, buf, expected, from, judge)
+		if judge {
+			v.found.block(from, v.disk, at, good)
+		}
 	}
 }
 
@@ -261,8 +277,9 @@ func (v *verifier) storedAt(at, blocks int64) int64 {
 	return min(max(at, v.data.Start/diskio.BlockBytes), blocks)
 }
 
-// block reads one block, which the point from has, and compares its digest.
-func (v *verifier) block(at int64, buf []byte, want digest.Sum, from string, judge bool) {
+// block reads one block, which the point from has, and compares its digest. It reports
+// whether it is what it was.
+func (v *verifier) block(at int64, buf []byte, want digest.Sum, from string, judge bool) bool {
 	off := at * diskio.BlockBytes
 	buf = buf[:min(diskio.BlockBytes, v.disk.VirtualSize-off)]
 	extent := diskio.Extent{Start: off, Length: int64(len(buf))}
@@ -272,17 +289,19 @@ func (v *verifier) block(at int64, buf []byte, want digest.Sum, from string, jud
 		v.unread = true
 		v.tree.Add(digest.ZeroBlock())
 		v.tell(extent, whatRead+err.Error())
-		return
+		return false
 	}
 	sum := digest.Block(buf)
 	v.tree.Add(sum)
 	switch {
 	case !judge || sum == want:
+		return true
 	case from == v.problem.Point:
 		v.tell(extent, whatContent)
 	default:
 		v.tell(extent, whatContent+fmt.Sprintf(whatBase, from))
 	}
+	return false
 }
 
 // tell notes a problem. One that goes on where the last one ended becomes part of

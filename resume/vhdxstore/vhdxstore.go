@@ -6,6 +6,7 @@ package vhdxstore
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -91,6 +92,8 @@ func (Format) MergeContent(ctx context.Context, upper, lower durable.File) error
 func (Format) MergeIdentity(upper, lower durable.File) error {
 	return vhdx.MergeIdentity(upper, lower)
 }
+
+func (Format) Patch(f durable.File, name string) (io.WriterAt, error) { return vhdx.Patch(name, f) }
 
 func (Format) Open(fsys durable.FS, name string) (resume.Content, error) {
 	return vhdx.OpenFiles(storeFiles{fsys}, name, vhdx.Options{})
