@@ -121,7 +121,7 @@ func (f damageFile) check() error {
 			}
 			end = e.Start + e.Length
 		}
-		if d.count() > maxDamagedBlocks {
+		if d.Blocks() > maxDamagedBlocks {
 			return fmt.Errorf("more than %d damaged blocks", maxDamagedBlocks)
 		}
 	}
@@ -198,10 +198,10 @@ func indexOfDamage(all []Damage, key pointAndDisk) int {
 // none reports whether nothing is damaged.
 func (d Damage) none() bool { return len(d.Extents) == 0 && d.File == "" && d.Digests == "" }
 
-// count returns how many blocks are damaged.
-func (d Damage) count() (n int64) {
+// Blocks returns how many blocks are damaged.
+func (d Damage) Blocks() (n int) {
 	for _, e := range d.Extents {
-		n += digest.Blocks(e.Length)
+		n += int(digest.Blocks(e.Length))
 	}
 	return n
 }

@@ -33,7 +33,7 @@ func (noFormat) Merge(context.Context, durable.File, durable.File) error        
 func (noFormat) CanMerge(durable.File, durable.File) error                      { return nil }
 func (noFormat) MergeContent(context.Context, durable.File, durable.File) error { return nil }
 func (noFormat) MergeIdentity(durable.File, durable.File) error                 { return nil }
-func (noFormat) Patch(durable.File, string) (io.WriterAt, error) { return nil, nil }
+func (noFormat) Patch(durable.File, string) (io.WriterAt, error)                { return nil, nil }
 
 func (noFormat) Open(durable.FS, string) (Content, error) {
 	return nil, errors.New("nothing is stored")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 )
 
 // Scrub is VerifySome that remembers, durably, what it finds damaged, and forgets what
@@ -88,13 +89,18 @@ func (f *findings) digests(point string, d ManifestDisk, what string) {
 	}
 }
 
-// apply changes what is known of a VM's damage by what was found.
+// apply changes what is known of a VM's damage by what was found. What was known when
+// the scrub began and is not known any more was healed meanwhile, maybe after it was read.
 func (f *findings) apply(all []Damage, s *Store) []Damage {
 	for key, found := range f.disks {
 		at := indexOfDamage(all, key)
 		if at < 0 {
 			all = append(all, Damage{Point: key.point, Disk: key.disk, Found: s.cfg.Now().UTC()})
 			at = len(all) - 1
+		}
+		if was := indexOfDamage(f.known, key); was >= 0 {
+			found.bad = slices.DeleteFunc(found.bad, func(b int64) bool { return f.known[was].has(b) && !all[at].has(b) })
+			found.digestsSeen = found.digestsSeen && (f.known[was].Digests == "" || all[at].Digests != "")
 		}
 		all[at].take(found)
 	}
@@ -118,10 +124,11 @@ func (d *Damage) take(found *finding) {
 	if found.digestsSeen {
 		d.Digests = found.digests
 	}
+	were := d.Blocks()
 	if len(found.bad) > 0 || len(found.good) > 0 {
 		d.put(left, found.size)
 	}
-	if len(found.bad) > 0 {
+	if d.Blocks() > were {
 		d.Stays = ""
 	}
 }
