@@ -20,7 +20,8 @@ const maxUnchanged = 1024
 //
 // It decides what is sent, and the root, which the source computes from what it has
 // read, proves that both ends have the same disk. Of blocks that a change list leaves
-// out the root has the digest that the target told.
+// out the root has the digest that the target told. A block that is damaged at the target
+// has digest.None there: it is read and sent whatever it is.
 type baseline struct {
 	digests *wire.DigestReader
 	size    int64
@@ -83,7 +84,7 @@ func (b *baseline) stale(offset int64) (run diskio.Extent, ok bool, err error) {
 
 // unchanged fills in the digests of the next run of blocks below offset, at most
 // maxUnchanged, and passes them. What lies between them is zeros. The extent is empty
-// if there is none.
+// if there is none, or if the next block is damaged.
 func (b *baseline) unchanged(offset int64, into []pendingBlock) (run diskio.Extent, blocks []pendingBlock, err error) {
 	limit := digest.Blocks(offset)
 	for blocks = into[:0]; len(blocks) < maxUnchanged; {
@@ -91,7 +92,7 @@ func (b *baseline) unchanged(offset int64, into []pendingBlock) (run diskio.Exte
 		if err != nil {
 			return run, nil, err
 		}
-		if !more || block >= limit {
+		if !more || block >= limit || b.sum == digest.None() {
 			break
 		}
 		start := block * diskio.BlockBytes
@@ -105,7 +106,19 @@ func (b *baseline) unchanged(offset int64, into []pendingBlock) (run diskio.Exte
 	return run, blocks, nil
 }
 
-// extend takes the digests of the blocks below offset into a tree, and passes them.
+// damaged returns the next block, if it lies below offset and is damaged at the target.
+// It does not pass it.
+func (b *baseline) damaged(offset int64) (e diskio.Extent, ok bool, err error) {
+	block, more, err := b.peek()
+	if err != nil || !more || block >= digest.Blocks(offset) || b.sum != digest.None() {
+		return e, false, err
+	}
+	start := block * diskio.BlockBytes
+	return diskio.Extent{Start: start, Length: min(diskio.BlockBytes, b.size-start)}, true, nil
+}
+
+// extend takes the digests of the blocks below offset, or below the next damaged one,
+// into a tree, and passes them.
 func (b *baseline) extend(tree *digest.Tree, offset int64) error {
 	limit := digest.Blocks(offset)
 	for {
@@ -115,6 +128,10 @@ func (b *baseline) extend(tree *digest.Tree, offset int64) error {
 		}
 		if !more || block >= limit {
 			tree.SkipTo(limit)
+			return nil
+		}
+		if b.sum == digest.None() {
+			tree.SkipTo(block)
 			return nil
 		}
 		tree.SkipTo(block)

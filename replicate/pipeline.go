@@ -79,22 +79,27 @@ func (r *reader) run(ctx context.Context) error {
 		if err := r.passGap(ctx, e.Start); err != nil {
 			return err
 		}
-		next := pieces.Get().(*piece)
-		next.extent, next.origin = e, fromDisk
-		if next.base, err = r.baseline.take(e, next.base); err != nil {
-			return err
-		}
-		stages := r.disk.board.Stages()
-		stages.Read.Begin()
-		err = readFull(r.disk.snapshot, next.data[:e.Length], e.Start)
-		stages.Read.End()
-		if err != nil {
-			return r.disk.fail(err)
-		}
-		if err := r.hand(ctx, next); err != nil {
+		if err := r.readPiece(ctx, e); err != nil {
 			return err
 		}
 	}
+}
+
+// readPiece reads one piece of the disk and passes it on.
+func (r *reader) readPiece(ctx context.Context, e diskio.Extent) (err error) {
+	next := pieces.Get().(*piece)
+	next.extent, next.origin = e, fromDisk
+	if next.base, err = r.baseline.take(e, next.base); err != nil {
+		return err
+	}
+	stages := r.disk.board.Stages()
+	stages.Read.Begin()
+	err = readFull(r.disk.snapshot, next.data[:e.Length], e.Start)
+	stages.Read.End()
+	if err != nil {
+		return r.disk.fail(err)
+	}
+	return r.hand(ctx, next)
 }
 
 // passGap passes on what the plan leaves out below offset.
@@ -105,16 +110,28 @@ func (r *reader) passGap(ctx context.Context, offset int64) error {
 	return r.passStale(ctx, offset)
 }
 
-// passUnchanged passes on that the blocks below offset are those of the base.
+// passUnchanged passes on that the blocks below offset are those of the base. It reads
+// those that are damaged there.
 func (r *reader) passUnchanged(ctx context.Context, offset int64) error {
 	for {
 		next := pieces.Get().(*piece)
 		next.origin = fromBase
 		var err error
-		if next.extent, next.blocks, err = r.baseline.unchanged(offset, next.blocks); err != nil || len(next.blocks) == 0 {
+		if next.extent, next.blocks, err = r.baseline.unchanged(offset, next.blocks); err != nil {
 			return err
 		}
-		if err := r.hand(ctx, next); err != nil {
+		if len(next.blocks) > 0 {
+			if err := r.hand(ctx, next); err != nil {
+				return err
+			}
+			continue
+		}
+		pieces.Put(next)
+		e, ok, err := r.baseline.damaged(offset)
+		if err != nil || !ok {
+			return err
+		}
+		if err := r.readPiece(ctx, e); err != nil {
 			return err
 		}
 	}

@@ -73,12 +73,12 @@ func (d *diskRun) digestPrefix(ctx context.Context, p *prefix, plan *plan, base 
 	for ctx.Err() == nil {
 		e, err := plan.piece()
 		if errors.Is(err, io.EOF) || err == nil && e.Start >= p.end {
-			return base.extend(p.tree, p.end)
+			return d.extendPrefix(ctx, p, base, p.end)
 		}
 		if err != nil {
 			return d.fail(err)
 		}
-		if err := base.extend(p.tree, e.Start); err != nil {
+		if err := d.extendPrefix(ctx, p, base, e.Start); err != nil {
 			return err
 		}
 		e.Length = min(e.Length, p.end-e.Start)
@@ -92,6 +92,29 @@ func (d *diskRun) digestPrefix(ctx context.Context, p *prefix, plan *plan, base 
 		for at := 0; at < len(data); at += diskio.BlockBytes {
 			p.tree.Add(digest.Block(data[at:min(at+diskio.BlockBytes, len(data))]))
 		}
+	}
+	return ctx.Err()
+}
+
+// extendPrefix takes over the digests of the baseline below offset, and reads the blocks
+// of which the target has none that can be trusted.
+func (d *diskRun) extendPrefix(ctx context.Context, p *prefix, base *baseline, offset int64) error {
+	for ctx.Err() == nil {
+		if err := base.extend(p.tree, offset); err != nil {
+			return err
+		}
+		e, lost, err := base.damaged(offset)
+		if err != nil || !lost {
+			return err
+		}
+		if _, err := base.take(e, nil); err != nil {
+			return err
+		}
+		data := make([]byte, e.Length)
+		if err := readFull(d.snapshot, data, e.Start); err != nil {
+			return d.fail(fmt.Errorf("read again what was sent: %w", err))
+		}
+		p.tree.Add(digest.Block(data))
 	}
 	return ctx.Err()
 }
