@@ -21,6 +21,8 @@ const (
 	maxSocketBytes = 107
 	// MinRate is the lowest limit of what is sent: a block of 64 KiB takes 8 s.
 	MinRate = Rate(8000)
+	// minScrubRate is the lowest limit of what is read again: a block a second.
+	minScrubRate = Rate(64 << 10)
 	// maxCount bounds retries and kept points, so that a slip of a digit shows.
 	maxCount = 10000
 )
@@ -28,7 +30,7 @@ const (
 // The tables that only one role has.
 var roleOf = map[string]string{
 	"reattach": RoleSource, "uplink": RoleSource, "job": RoleSource, "vm": RoleSource,
-	"listen": RoleTarget, "store": RoleTarget, "retention": RoleTarget,
+	"listen": RoleTarget, "store": RoleTarget, "retention": RoleTarget, "scrub": RoleTarget,
 }
 
 // check looks for what is wrong in the sense of the config; root is the parsed
@@ -346,4 +348,10 @@ func (d *document) checkTarget(c *Config) {
 	d.checkCount("retention.daily", r.Daily)
 	d.checkCount("retention.weekly", r.Weekly)
 	d.checkCount("retention.monthly", r.Monthly)
+	if c.Scrub.Every != 0 && c.Scrub.Every < Interval(time.Minute) {
+		d.problem("scrub.every", `write "off" for never`, "every is %v; it must be at least 1m", c.Scrub.Every)
+	}
+	if c.Scrub.MaxRate != 0 && c.Scrub.MaxRate < minScrubRate {
+		d.problem("scrub.max_rate", "", "max_rate is %v, less than %v", c.Scrub.MaxRate, minScrubRate)
+	}
 }

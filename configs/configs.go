@@ -54,6 +54,7 @@ type Config struct {
 	Listen    Listen    `toml:"listen,omitempty" json:"listen,omitzero"`
 	Store     Store     `toml:"store,omitempty" json:"store,omitzero"`
 	Retention Retention `toml:"retention,omitempty" json:"retention,omitzero"`
+	Scrub     Scrub     `toml:"scrub,omitempty" json:"scrub,omitzero"`
 }
 
 // Control is how commands reach the running appliance.
@@ -159,6 +160,16 @@ type Retention struct {
 	Monthly int `toml:"monthly" json:"monthly"`
 	// MinAge is the age below which no point goes, whatever the counts say.
 	MinAge Duration `toml:"min_age" json:"min_age"`
+}
+
+// Scrub says how a target reads its points again.
+type Scrub struct {
+	// Every is how often; 0 is never.
+	Every Interval `toml:"every" json:"every"`
+	// Sample is the share of the content that is read each time.
+	Sample Share `toml:"sample" json:"sample"`
+	// MaxRate is the most that is read a second; 0 is no limit.
+	MaxRate Rate `toml:"max_rate" json:"max_rate"`
 }
 
 // maxFileBytes bounds a config. One with 200 VMs has about 40 KiB.

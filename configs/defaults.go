@@ -26,6 +26,7 @@ func defaults(role string) *Config {
 	case RoleTarget:
 		c.Listen = Listen{Address: ":7443"}
 		c.Retention = DefaultRetention()
+		c.Scrub = Scrub{Every: Interval(day), Sample: 0.05, MaxRate: 50 << 20}
 	}
 	return c
 }

@@ -75,6 +75,61 @@ func (d Duration) MarshalJSON() ([]byte, error) {
 	return json.Marshal(time.Duration(d).Seconds())
 }
 
+// An Interval is a Duration, or "off", which is 0.
+type Interval Duration
+
+func (i Interval) String() string {
+	if i == 0 {
+		return "off"
+	}
+	return Duration(i).String()
+}
+
+// UnmarshalText reads an Interval from a config. An error leaves i as it was.
+func (i *Interval) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*i = 0
+		return nil
+	}
+	return (*Duration)(i).UnmarshalText(text)
+}
+
+// MarshalText writes it as a config has it.
+func (i Interval) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// MarshalJSON writes seconds; 0 is off.
+func (i Interval) MarshalJSON() ([]byte, error) { return Duration(i).MarshalJSON() }
+
+// A Share is a part of all, written in percent: "5%".
+type Share float64
+
+// ParseShare reads a Share, which is above 0 and at most 1.
+func ParseShare(s string) (Share, error) {
+	number, percent := strings.CutSuffix(s, "%")
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || !percent || !(n > 0 && n <= 100) {
+		return 0, fmt.Errorf("%q is not a share; write it as in \"5%%\"", s)
+	}
+	return Share(n / 100), nil
+}
+
+func (s Share) String() string { return strconv.FormatFloat(float64(s)*100, 'f', -1, 64) + "%" }
+
+// UnmarshalText reads a Share from a config. An error leaves s as it was.
+func (s *Share) UnmarshalText(text []byte) error {
+	parsed, err := ParseShare(string(text))
+	if err == nil {
+		*s = parsed
+	}
+	return err
+}
+
+// MarshalText writes it as a config has it.
+func (s Share) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// MarshalJSON writes a number from 0 to 1.
+func (s Share) MarshalJSON() ([]byte, error) { return json.Marshal(float64(s)) }
+
 // A Size is a number of bytes, written with its unit: "64MiB" or "2TB".
 type Size int64
 

@@ -14,14 +14,17 @@ import (
 	"wanrep/resume"
 )
 
-// A keeper prunes the points of a target beside what it receives: those of all VMs
-// when the target starts, those of a VM after each commit, and when the operator asks.
+// A keeper heals and prunes the points of a target beside what it receives: those of all
+// VMs when the target starts, those of a VM after each commit, and when the operator asks.
 // It works on one VM at a time, so that the disks are not kept busy by it.
 type keeper struct {
 	store *resume.Store
 	rules retain.Rules
 	board *progress.Board
 	log   *slog.Logger
+	// healRate is how much is read a second, in bytes, to make digests again; 0 is no
+	// limit.
+	healRate int64
 	// gone is called with how many points less a VM has, and the time of the oldest.
 	gone func(key vmKey, points int, oldest time.Time)
 
@@ -31,17 +34,17 @@ type keeper struct {
 	due  map[vmKey]bool
 	held map[vmKey]string // what was reported last
 
-	working sync.Mutex // held by who prunes
+	working sync.Mutex // held by who heals or prunes
 }
 
 func newKeeper(cfg TargetConfig, gone func(vmKey, int, time.Time)) *keeper {
 	return &keeper{
-		store: cfg.Store, rules: cfg.Retention, board: cfg.Board, log: cfg.Log, gone: gone,
+		store: cfg.Store, rules: cfg.Retention, board: cfg.Board, log: cfg.Log, gone: gone, healRate: cfg.Scrub.MaxRate,
 		wake: make(chan struct{}, 1), due: map[vmKey]bool{}, held: map[vmKey]string{},
 	}
 }
 
-// committed lets the points of a VM be pruned soon.
+// committed lets the points of a VM be healed and pruned soon.
 func (k *keeper) committed(key vmKey) {
 	k.mu.Lock()
 	k.due[key] = true
@@ -52,8 +55,9 @@ func (k *keeper) committed(key vmKey) {
 	}
 }
 
-// run prunes until ctx ends.
+// run heals and prunes until ctx ends.
 func (k *keeper) run(ctx context.Context) {
+	k.healAll(ctx)
 	k.scheduled(ctx, PruneRequest{})
 	for {
 		select {
@@ -66,8 +70,33 @@ func (k *keeper) run(ctx context.Context) {
 		k.due = map[vmKey]bool{}
 		k.mu.Unlock()
 		for key := range due {
+			k.healNow(ctx, key)
 			k.scheduled(ctx, PruneRequest{Source: key.source, VM: key.vm})
 		}
+	}
+}
+
+// healAll heals the points of all VMs.
+func (k *keeper) healAll(ctx context.Context) {
+	points, err := k.store.List()
+	if err != nil {
+		k.log.Error("list the store", "err", err)
+	}
+	damaged := map[vmKey]bool{}
+	for _, p := range points {
+		if len(p.Damage) > 0 {
+			damaged[vmKey{p.Source, p.VM}] = true
+		}
+	}
+	for key := range damaged {
+		k.healNow(ctx, key)
+	}
+}
+
+func (k *keeper) healNow(ctx context.Context, key vmKey) {
+	if err := k.heal(ctx, key); err != nil && ctx.Err() == nil {
+		k.log.Error("heal", "vm", key.vm, "err", err)
+		k.event(progress.Error, key, "heal: "+err.Error())
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 	"wanrep/resume"
 )
 
-// TargetConfig is what a target works with. All fields but State, Retention and
-// Space are needed.
+// TargetConfig is what a target works with. All fields but State, Retention,
+// Scrub and Space are needed.
 type TargetConfig struct {
 	Name     string
 	Software string // version, told to sources
@@ -26,6 +26,8 @@ type TargetConfig struct {
 	State durable.FS
 	// Retention says which points stay. The zero value keeps all of them.
 	Retention retain.Rules
+	// Scrub says how the points are read again. The zero value is not at all.
+	Scrub ScrubRules
 	// Space tells where the store is and how much room it has. Nil: it is not shown.
 	Space func() (progress.Store, error)
 	Board *progress.Board
@@ -97,6 +99,7 @@ func (t *Target) Serve(ctx context.Context, accept func(context.Context) (Link, 
 	defer cancel()
 	links.Go(func() { t.watchSpace(ctx) })
 	links.Go(func() { t.keeper.run(ctx) })
+	links.Go(func() { newScrubber(t.cfg, t.keeper).run(ctx) })
 	places := make(chan struct{}, maxLinks)
 	for {
 		link, err := accept(ctx)
@@ -170,6 +173,9 @@ func (t *Target) showStore() {
 		}
 	}
 	for _, p := range points {
+		if len(p.Damage) > 0 {
+			t.keeper.showDamage(vmKey{p.Source, p.VM})
+		}
 		switch p.State {
 		case resume.StateCommitted:
 			continue

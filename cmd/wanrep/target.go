@@ -84,6 +84,9 @@ func openTarget(cfg *configs.Config, log *slog.Logger) (_ *targetAppliance, err 
 			s.Free, s.Total, err = durable.Space(cfg.Store.Path)
 			return s, err
 		}, Retention: retentionRules(cfg.Retention), Log: log,
+		Scrub: replicate.ScrubRules{
+			Every: time.Duration(cfg.Scrub.Every), Sample: float64(cfg.Scrub.Sample), MaxRate: int64(cfg.Scrub.MaxRate),
+		},
 	})
 	for _, p := range cfg.Peers {
 		t.board.Link(p.Name, func(*progress.Link) {})

@@ -56,6 +56,7 @@ type sim struct {
 	open func(name string) (replicate.Snapshot, replicate.Geometry, error)
 
 	target *replicate.Target
+	scrub  replicate.ScrubRules
 	// between stands between the target and the links it accepts.
 	between func(link) replicate.Link
 
@@ -179,7 +180,7 @@ func (s *sim) startTarget() {
 	}
 	store := s.openStore(disk)
 	s.board = progress.NewBoard("target", "dr", "test")
-	target := replicate.NewTarget(replicate.TargetConfig{Name: "dr", Software: "test", Store: store, Board: s.board, Log: quiet})
+	target := replicate.NewTarget(replicate.TargetConfig{Name: "dr", Software: "test", Store: store, Board: s.board, Log: quiet, Scrub: s.scrub})
 	ctx, cancel := context.WithCancel(s.t.Context())
 	done := make(chan error, 1)
 	go func() {
