@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -349,4 +350,26 @@ func ExampleWriter() {
 	b, err := io.ReadAll(r)
 	fmt.Println(string(b), err)
 	// Output: one sequence <nil>
+}
+
+// writes are how long what is written at once is.
+type writes []int
+
+func (w *writes) Write(b []byte) (int, error) {
+	*w = append(*w, len(b))
+	return len(b), nil
+}
+
+func (*writes) Close() error { return nil }
+
+// A header that is written apart can travel in a packet of its own.
+func TestOneWriteForASegment(t *testing.T) {
+	var got writes
+	w := NewWriter(&got)
+	if _, err := w.Write(make([]byte, segmentBytes+1)); err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{headerBytes + segmentBytes, headerBytes + 1}; !slices.Equal(got, want) {
+		t.Errorf("%d bytes were written in pieces of %d, want %d", segmentBytes+1, got, want)
+	}
 }

@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 )
@@ -17,8 +18,7 @@ type Channel interface {
 // errClosed is what a Write after Close fails with.
 var errClosed = errors.New("the writer is closed")
 
-// buffers hold a header and a segment each, on their way to a channel that is not
-// the only one.
+// buffers hold a header and a segment each, on their way to a channel.
 var buffers = sync.Pool{New: func() any { return new([headerBytes + segmentBytes]byte) }}
 
 // A Writer writes a sequence. Write and Close are for one goroutine, Join and Fail
@@ -124,30 +124,34 @@ func (w *Writer) send(segment []byte) error {
 		return err
 	}
 	at := w.offset.Load()
-	h := header{at, len(segment)}
-	if !shared {
-		var b [headerBytes]byte
-		h.put(b[:])
-		if _, err := w.first.Write(b[:]); err != nil {
-			return w.Fail(err)
+	if shared {
+		if err := w.await(at + int64(len(segment))); err != nil {
+			return err
 		}
-		if _, err := w.first.Write(segment); err != nil {
-			return w.Fail(err)
-		}
-		return nil
-	}
-	if err := w.await(at + int64(len(segment))); err != nil {
-		return err
 	}
 	buffer := buffers.Get().(*[headerBytes + segmentBytes]byte)
-	h.put(buffer[:])
-	n := headerBytes + copy(buffer[headerBytes:], segment)
+	header{at, len(segment)}.put(buffer[:])
+	p := piece{buffer, headerBytes + copy(buffer[headerBytes:], segment)}
+	if !shared {
+		return w.write(w.first, p)
+	}
 	select {
-	case w.work <- piece{buffer, n}:
+	case w.work <- p:
 		return nil
 	case <-w.failed:
 		return w.error()
 	}
+}
+
+// write writes a segment to a channel, with its header: what is written apart may
+// travel apart.
+func (w *Writer) write(to io.Writer, p piece) error {
+	_, err := to.Write(p.buffer[:p.length])
+	buffers.Put(p.buffer)
+	if err != nil {
+		return w.Fail(err)
+	}
+	return nil
 }
 
 // Join adds a channel, which open opens once there is something for it. It takes
@@ -192,15 +196,10 @@ func (w *Writer) serve(open func() (Channel, error), leave <-chan struct{}) Chan
 
 // next writes one segment to a channel. It returns false when there is none for it
 // any more.
-func (w *Writer) next(to interface{ Write([]byte) (int, error) }, leave <-chan struct{}) bool {
+func (w *Writer) next(to io.Writer, leave <-chan struct{}) bool {
 	select {
 	case p := <-w.work:
-		_, err := to.Write(p.buffer[:p.length])
-		buffers.Put(p.buffer)
-		if err != nil {
-			w.Fail(err)
-		}
-		return err == nil
+		return w.write(to, p) == nil
 	case <-leave:
 	case <-w.closed:
 	case <-w.failed:
