@@ -186,7 +186,7 @@ func (r *Reader) await() (*front, error) {
 		}
 		for at := range r.fronts {
 			if at < r.offset {
-				return nil, fmt.Errorf("the bytes at %d came twice", at)
+				return nil, r.fail(fmt.Errorf("the bytes at %d came twice", at))
 			}
 		}
 		r.changed.Wait()
@@ -198,6 +198,10 @@ func (r *Reader) await() (*front, error) {
 func (r *Reader) Fail(err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.fail(err)
+}
+
+func (r *Reader) fail(err error) error {
 	if r.err == nil {
 		r.err = err
 		close(r.failed)
