@@ -71,7 +71,7 @@ func (l *targetLink) serveDisk(stream Stream) {
 	case *wire.Digests:
 		err = l.tellDigests(stream, m)
 	case *wire.StatusRequest:
-		if err = l.tellStatus(stream); err == nil {
+		if err = l.tell(stream, m); err == nil {
 			stream.Close()
 		}
 	default:

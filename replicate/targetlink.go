@@ -72,9 +72,9 @@ func (l *targetLink) converse(ctx context.Context, streams *sync.WaitGroup) erro
 	l.control = control
 	defer context.AfterFunc(ctx, control.Abort)()
 	hello, err := l.hello()
-	if errors.Is(err, errOnlyLooks) {
+	if looks, ok := errors.AsType[onlyLooksError](err); ok {
 		silence.Stop()
-		return l.converseAboutStatus(ctx)
+		return l.converseAboutStatus(ctx, looks.first)
 	}
 	var no *RefusedError
 	if errors.As(err, &no) {
@@ -139,8 +139,8 @@ func (l *targetLink) hello() (*wire.Hello, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, looks := message.(*wire.StatusRequest); looks {
-		return nil, errOnlyLooks
+	if first, looks := message.(*wire.StatusRequest); looks {
+		return nil, onlyLooksError{first}
 	}
 	hello, ok := message.(*wire.Hello)
 	if !ok {

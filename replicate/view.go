@@ -100,9 +100,14 @@ func withoutDisks(vms []progress.VM, keep func(state string) bool) []progress.VM
 	return out
 }
 
-// tellStatus answers one question for the status.
-func (l *targetLink) tellStatus(stream Stream) error {
-	reply, err := l.target.view(l.link.Peer())
+// tell answers one question for the status, or for the points of a VM.
+func (l *targetLink) tell(stream Stream, asked *wire.StatusRequest) error {
+	reply, err := (*wire.StatusReply)(nil), error(nil)
+	if asked.PointsOf == "" {
+		reply, err = l.target.view(l.link.Peer())
+	} else {
+		reply, err = l.target.viewPoints(l.link.Peer(), asked.PointsOf)
+	}
 	var no *RefusedError
 	if errors.As(err, &no) {
 		return wire.Write(stream, &wire.Refused{Code: no.Code, Text: no.Text})
@@ -114,41 +119,53 @@ func (l *targetLink) tellStatus(stream Stream) error {
 }
 
 // converseAboutStatus serves a link that a source opened only to ask for the status.
-func (l *targetLink) converseAboutStatus(ctx context.Context) error {
+func (l *targetLink) converseAboutStatus(ctx context.Context, asked *wire.StatusRequest) error {
 	if err := l.link.Confirmed(ctx); err != nil {
 		return err
 	}
 	for {
-		if err := l.tellStatus(l.control); err != nil {
+		if err := l.tell(l.control, asked); err != nil {
 			return err
 		}
 		message, err := wire.Read(l.control)
 		if err != nil {
 			return err
 		}
-		if _, ok := message.(*wire.StatusRequest); !ok {
+		var ok bool
+		if asked, ok = message.(*wire.StatusRequest); !ok {
 			return &wire.ProtocolError{What: "link for the status", Reason: fmt.Sprintf("%T is not allowed on it", message)}
 		}
 	}
 }
 
-// errOnlyLooks is a source that asks for the status in place of Hello.
-var errOnlyLooks = errors.New("the source only looks")
+// An onlyLooksError is a source that asks for the status in place of Hello.
+type onlyLooksError struct{ first *wire.StatusRequest }
+
+func (onlyLooksError) Error() string { return "the source only looks" }
 
 // PeerStatus asks a target how this source's VMs are there. What it returns is fit to
 // be shown.
 func (s *Source) PeerStatus(ctx context.Context, peer string) (progress.Status, error) {
+	data, err := s.askPeer(ctx, peer, &wire.StatusRequest{})
+	if err != nil {
+		return progress.Status{}, err
+	}
+	return readView(peer, data)
+}
+
+// askPeer asks a target one question and returns its answer.
+func (s *Source) askPeer(ctx context.Context, peer string, question *wire.StatusRequest) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
 	defer cancel()
 	if link, busy := s.linkTo(peer); link != nil {
 		stream, err := link.OpenStream(ctx)
 		if err != nil {
-			return progress.Status{}, fmt.Errorf("ask %s: %w", peer, err)
+			return nil, fmt.Errorf("ask %s: %w", peer, err)
 		}
 		defer stream.Close()
-		return askStatus(ctx, peer, stream)
+		return askOn(ctx, peer, stream, question)
 	} else if busy {
-		return progress.Status{}, fmt.Errorf("ask %s: %w", peer, ErrNoLink)
+		return nil, fmt.Errorf("ask %s: %w", peer, ErrNoLink)
 	}
 	s.mu.Lock()
 	v := s.viewers[peer]
@@ -157,7 +174,7 @@ func (s *Source) PeerStatus(ctx context.Context, peer string) (progress.Status, 
 		s.viewers[peer] = v
 	}
 	s.mu.Unlock()
-	return v.ask(ctx, peer, func(ctx context.Context) (Link, error) { return s.cfg.Dial(ctx, peer) })
+	return v.ask(ctx, peer, question, func(ctx context.Context) (Link, error) { return s.cfg.Dial(ctx, peer) })
 }
 
 // linkTo returns the link that a run has to a peer, and whether a run needs one.
@@ -187,23 +204,23 @@ type viewer struct {
 // a new one with a session ticket ends if the target was restarted meanwhile.
 const viewDials = 3
 
-func (v *viewer) ask(ctx context.Context, peer string, dial func(context.Context) (Link, error)) (progress.Status, error) {
+func (v *viewer) ask(ctx context.Context, peer string, question *wire.StatusRequest, dial func(context.Context) (Link, error)) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for try := 1; ; try++ {
 		if v.link == nil {
 			if err := v.open(ctx, dial); err != nil {
-				return progress.Status{}, err
+				return nil, err
 			}
 		}
-		s, err := askStatus(ctx, peer, v.stream)
+		data, err := askOn(ctx, peer, v.stream, question)
 		if err == nil {
 			v.idle.Reset(viewIdle)
-			return s, nil
+			return data, nil
 		}
 		v.close()
 		if try == viewDials || !retryable(err) {
-			return progress.Status{}, err
+			return nil, err
 		}
 	}
 }
@@ -239,12 +256,12 @@ func (v *viewer) close() {
 	v.link, v.stream = nil, nil
 }
 
-// askStatus asks on a stream on which nothing else is said. A stream that does not
-// answer in time is given up.
-func askStatus(ctx context.Context, peer string, stream Stream) (progress.Status, error) {
+// askOn asks on a stream on which nothing else is said. A stream that does not answer
+// in time is given up.
+func askOn(ctx context.Context, peer string, stream Stream, question *wire.StatusRequest) ([]byte, error) {
 	defer context.AfterFunc(ctx, stream.Abort)()
-	if err := wire.Write(stream, &wire.StatusRequest{}); err != nil {
-		return progress.Status{}, fmt.Errorf("ask %s: %w", peer, err)
+	if err := wire.Write(stream, question); err != nil {
+		return nil, fmt.Errorf("ask %s: %w", peer, err)
 	}
 	answer, err := wire.Read(stream)
 	if errors.Is(err, io.EOF) {
@@ -254,15 +271,15 @@ func askStatus(ctx context.Context, peer string, stream Stream) (progress.Status
 		err = ctx.Err()
 	}
 	if err != nil {
-		return progress.Status{}, fmt.Errorf("ask %s: %w", peer, err)
+		return nil, fmt.Errorf("ask %s: %w", peer, err)
 	}
 	switch m := answer.(type) {
 	case *wire.Refused:
-		return progress.Status{}, refused(m)
+		return nil, refused(m)
 	case *wire.StatusReply:
-		return readView(peer, m.JSON)
+		return m.JSON, nil
 	}
-	return progress.Status{}, &wire.ProtocolError{What: "answer to a question for the status", Reason: fmt.Sprintf("%T", answer)}
+	return nil, &wire.ProtocolError{What: "answer to a question for the status", Reason: fmt.Sprintf("%T", answer)}
 }
 
 // readView makes a status of what a peer sent. Whatever it says, it is the status of

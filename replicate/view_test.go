@@ -11,6 +11,7 @@ import (
 
 	"wanrep/replicate/progress"
 	"wanrep/replicate/wire"
+	"wanrep/resume"
 )
 
 // twoSources is a target that keeps VMs of two sources, as far as its board goes.
@@ -105,5 +106,34 @@ func TestViewOfAHostileTarget(t *testing.T) {
 	var protocol *wire.ProtocolError
 	if _, err := readView("dr", []byte(`{"vms":7}`)); !errors.As(err, &protocol) {
 		t.Errorf("no status at all: %v", err)
+	}
+}
+
+func TestPointsFit(t *testing.T) {
+	var all []resume.Point
+	for i := range 5000 {
+		all = append(all, resume.Point{
+			Source: "lyon", VM: "sql\x1b[2J", Point: fmt.Sprintf("%016x", i), State: resume.StateCommitted,
+			Disks: []resume.PointDisk{{Disk: "os", VirtualSize: 64 << 30, Root: strings.Repeat("0", 64)}},
+		})
+	}
+	for _, n := range []int{0, 3, len(all)} {
+		data, err := fittingPoints(all[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := readPoints("dr", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) > wire.MaxStatusBytes || len(p.Points)+p.Older != n || n < 10 && p.Older != 0 {
+			t.Errorf("of %d points %d are told and %d are not, in %d bytes", n, len(p.Points), p.Older, len(data))
+		}
+		if n > 0 && (len(p.Points) == 0 || p.Points[len(p.Points)-1].Point != all[n-1].Point || strings.Contains(p.Points[0].VM, "\x1b")) {
+			t.Errorf("of %d points the newest is left out, or a name is not fit to be shown", n)
+		}
+	}
+	if _, err := readPoints("dr", []byte(`{"points":7}`)); err == nil {
+		t.Error("took points that are a number")
 	}
 }

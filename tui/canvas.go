@@ -41,8 +41,12 @@ func (c *canvas) put(x, y, w int, s string, i ink) int {
 		return 0
 	}
 	row := c.cells[y*c.w : (y+1)*c.w]
+	glyphs := cut(s, w, c.glyphs.cut)
+	if len(glyphs) > 0 && row[x].text == "" {
+		row[x-1].text = " " // half of a wide character is covered
+	}
 	at := x
-	for _, g := range cut(s, w, c.glyphs.cut) {
+	for _, g := range glyphs {
 		if c.ascii && g.text > "~" {
 			g.text = strings.Repeat("?", g.width)
 		}
@@ -51,6 +55,9 @@ func (c *canvas) put(x, y, w int, s string, i ink) int {
 			row[at+1] = cell{ink: i}
 		}
 		at += g.width
+	}
+	if at < c.w && row[at].text == "" {
+		row[at].text = " "
 	}
 	return at - x
 }

@@ -46,7 +46,7 @@ func (m model) copyable() (string, any) {
 	row := rows[m.selection(rows)]
 	name := vmName(m.status, row.vm)
 	if m.points.open {
-		points := m.pointsOf(row.vm)
+		points := m.points.list
 		if len(points) == 0 {
 			return "", nil
 		}

@@ -58,11 +58,11 @@ type model struct {
 
 	points pointsView
 
-	fetch       func() answer       // asks the appliance; called in the background
-	fetchPoints func() pointsAnswer // asks for its points; nil if nobody can
-	clipboard   io.Writer           // the terminal, which keeps a clipboard
-	script      func() []ScriptLine // nil without a script pane
-	work        context.Context     // for actions; ends with the UI
+	fetch       func() answer                  // asks the appliance; called in the background
+	fetchPoints func(progress.VM) pointsAnswer // asks for a VM's points; nil if nobody can
+	clipboard   io.Writer                      // the terminal, which keeps a clipboard
+	script      func() []ScriptLine            // nil without a script pane
+	work        context.Context                // for actions; ends with the UI
 }
 
 // A toast is a message in the key line.

@@ -44,56 +44,70 @@ const (
 // A pointsView is the list of a VM's points.
 type pointsView struct {
 	open   bool
+	of     rowKey // the VM
 	asking bool
 	asked  time.Time // by the local clock
-	known  bool      // all is what the appliance said
-	all    []point   // of all VMs, newest first
+	known  bool      // list is what the appliance said
+	list   []point   // newest first
+	older  int       // points that are not in it
 	err    error     // why there is no list
 	choice int
 }
 
 // pointsAnswer is what came back from the appliance.
 type pointsAnswer struct {
+	of     rowKey
 	points []point
+	older  int
 	err    error
 }
 
-// pointsFetcher returns a function that asks for the points once.
-func pointsFetcher(ctx context.Context, ask func(context.Context) (json.RawMessage, error)) func() pointsAnswer {
+// pointsFetcher returns a function that asks for a VM's points once.
+func pointsFetcher(ctx context.Context, ask func(context.Context, progress.VM) (json.RawMessage, error)) func(progress.VM) pointsAnswer {
 	if ask == nil {
 		return nil
 	}
-	return func() pointsAnswer {
+	return func(vm progress.VM) pointsAnswer {
 		ctx, cancel := context.WithTimeout(ctx, pointsWithin)
 		defer cancel()
-		doc, err := ask(ctx)
-		if err != nil {
-			return pointsAnswer{err: err}
+		a := pointsAnswer{of: vmKey(vm)}
+		doc, err := ask(ctx, vm)
+		if err == nil {
+			a.points, a.older, err = parsePoints(doc, vm)
 		}
-		points, err := parsePoints(doc)
-		return pointsAnswer{points, err}
+		a.err = err
+		return a
 	}
 }
 
 // pointsWithin is how long the appliance may take to read its store.
 const pointsWithin = 10 * time.Second
 
-// parsePoints reads a points document and sorts it, newest first.
-func parsePoints(doc json.RawMessage) ([]point, error) {
+// parsePoints returns a VM's points out of a document, newest first, and how many
+// older ones are not in it.
+func parsePoints(doc json.RawMessage, vm progress.VM) (points []point, older int, err error) {
 	var list struct {
 		Points []point `json:"points"`
+		Older  int     `json:"older"`
 	}
 	if err := json.Unmarshal(doc, &list); err != nil {
-		return nil, fmt.Errorf("read the list of points: %w", err)
+		return nil, 0, fmt.Errorf("read the list of points: %w", err)
 	}
-	slices.SortStableFunc(list.Points, func(a, b point) int { return b.Time.Compare(a.Time) })
-	return list.Points, nil
+	points = slices.DeleteFunc(list.Points, func(p point) bool {
+		return p.VM != vm.VM || p.Source != vm.Source && vm.Source != ""
+	})
+	slices.SortStableFunc(points, func(a, b point) int { return b.Time.Compare(a.Time) })
+	return points, list.Older, nil
 }
 
 // listPoints opens the list of the selected VM's points.
 func listPoints(m model) (tea.Model, tea.Cmd) {
-	if len(m.status.VMs) == 0 {
+	rows := m.rows()
+	if len(rows) == 0 {
 		return m, nil
+	}
+	if of := vmKey(rows[m.selection(rows)].vm); m.points.of != of {
+		m.points = pointsView{of: of}
 	}
 	m.points.open, m.points.choice = true, 0
 	if m.fetchPoints == nil {
@@ -105,14 +119,24 @@ func listPoints(m model) (tea.Model, tea.Cmd) {
 
 var errNoPoints = errors.New("the restore points are not to be had here")
 
+// pointsVM returns the VM whose points are shown, if it is still there.
+func (m model) pointsVM() (progress.VM, bool) {
+	i := slices.IndexFunc(m.status.VMs, func(vm progress.VM) bool { return vmKey(vm) == m.points.of })
+	if i < 0 {
+		return progress.VM{}, false
+	}
+	return m.status.VMs[i], true
+}
+
 // askPoints asks for the points in the background, unless a question is under way.
 func (m model) askPoints() (model, tea.Cmd) {
-	if m.points.asking || m.fetchPoints == nil {
+	vm, there := m.pointsVM()
+	if m.points.asking || m.fetchPoints == nil || !there {
 		return m, nil
 	}
 	m.points.asking, m.points.asked = true, m.clock
 	fetch := m.fetchPoints
-	return m, func() tea.Msg { return fetch() }
+	return m, func() tea.Msg { return fetch(vm) }
 }
 
 // pointsDue reports whether the list on the screen is old.
@@ -120,50 +144,39 @@ func (m model) pointsDue(at time.Time) bool {
 	return m.points.open && !m.frozen && at.Sub(m.points.asked) >= pointsEvery
 }
 
-// answerPoints takes over what the appliance said. What was known stays if it now
-// says nothing.
+// answerPoints takes over what the appliance said, unless it is about a VM that was
+// looked at before. What was known stays if it now says nothing.
 func (m model) answerPoints(a pointsAnswer) model {
+	if a.of != m.points.of {
+		return m
+	}
 	m.points.asking, m.points.err = false, a.err
 	if a.err == nil {
-		m.points.known, m.points.all = true, a.points
+		m.points.known, m.points.list, m.points.older = true, a.points, a.older
 	}
 	return m
 }
 
-// pointsOf returns the points of a VM, newest first.
-func (m model) pointsOf(vm progress.VM) []point {
-	var out []point
-	for _, p := range m.points.all {
-		if p.VM == vm.VM && (p.Source == vm.Source || vm.Source == "") {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
 // movePoint moves the selection in the list.
 func (m model) movePoint(by int) model {
-	rows := m.rows()
-	if len(rows) == 0 {
-		return m
-	}
-	n := len(m.pointsOf(rows[m.selection(rows)].vm))
-	m.points.choice = max(0, min(m.points.choice+by, n-1))
+	m.points.choice = max(0, min(m.points.choice+by, len(m.points.list)-1))
 	return m
 }
 
 // drawPoints draws the list of the selected VM's points.
 func (m model) drawPoints(c *canvas, r rect) {
-	rows := m.rows()
-	if len(rows) == 0 {
+	vm, there := m.pointsVM()
+	if !there {
 		m.drawVMs(c, r)
 		return
 	}
-	vm := rows[m.selection(rows)].vm
-	points := m.pointsOf(vm)
+	points := m.points.list
 	title := "restore points of " + vmName(m.status, vm)
-	if len(points) > 0 {
-		title += fmt.Sprintf(", %d, newest first", len(points))
+	if n := len(points); n > 0 {
+		title += fmt.Sprintf(", %d, newest first", n)
+	}
+	if m.points.older > 0 {
+		title += fmt.Sprintf(", without %d older ones", m.points.older)
 	}
 	keys := []span{{"esc", of(plain, bold)}, {" back  ", of(faint)}, {"up, down", of(plain, bold)}, {" other points  ", of(faint)}, {"y", of(plain, bold)}, {" copy", of(faint)}}
 	in := c.box(r, title, keys, true)

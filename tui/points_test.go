@@ -23,7 +23,7 @@ func TestPointsAreAsked(t *testing.T) {
 	asked, refuse := 0, error(nil)
 	m := showing(target(branch(t)), 80, 24, unicodeLook)
 	m.fetch = func() answer { return answer{} }
-	m.fetchPoints = pointsFetcher(t.Context(), func(context.Context) (json.RawMessage, error) { asked++; return doc, refuse })
+	m.fetchPoints = pointsFetcher(t.Context(), func(context.Context, progress.VM) (json.RawMessage, error) { asked++; return doc, refuse })
 	m, cmd := press(t, m.move(3), "r")
 	if m, again := press(t, m, "r"); again != nil || !m.points.open {
 		t.Error("a second question while the first is out")
@@ -39,23 +39,29 @@ func TestPointsAreAsked(t *testing.T) {
 		t.Error("never asks again")
 	}
 	refuse = errors.New("the store is busy")
-	m = after(m, m.fetchPoints())
+	vm, _ := m.pointsVM()
+	m = after(m, m.fetchPoints(vm))
 	if screen := seen(render(m), 80, 24); !strings.Contains(screen, "the store is busy") || !strings.Contains(screen, "0000000000000029") {
 		t.Errorf("what was known is gone, or the error is not told:\n%s", screen)
 	}
 	if m, _ = press(t, m, "esc"); m.points.open {
 		t.Error("esc does not close the list")
 	}
+	other, _ := press(t, m, "g", "r")
+	if other = after(other, m.fetchPoints(vm)); other.points.known {
+		t.Error("another VM has the points of sql01")
+	}
 }
 
 func TestPointsAreHostile(t *testing.T) {
-	if _, err := parsePoints(json.RawMessage(`{"points":[{"time":"yesterday"}]}`)); err == nil {
+	if _, _, err := parsePoints(json.RawMessage(`{"points":[{"time":"yesterday"}]}`), progress.VM{}); err == nil {
 		t.Error("took a time that is none")
 	}
 	m := showing(branch(t), 80, 24, unicodeLook)
-	m.points.open, m.points.known = true, true
+	m, _ = press(t, m, "r")
+	m.points.known, m.points.err = true, nil
 	for range 200 {
-		m.points.all = append(m.points.all, point{VM: "web03", Source: "branch-lyon", Point: evil, Base: evil, State: evil})
+		m.points.list = append(m.points.list, point{VM: "web03", Source: "branch-lyon", Point: evil, Base: evil, State: evil})
 	}
 	m = m.move(farRows)
 	if frame := render(m); strings.Contains(frame, "\x1b[2J") || strings.Count(frame, "\n") != 23 {

@@ -388,14 +388,17 @@ func gone(m model) model {
 	return m
 }
 
-// listing shows the points of a fixture.
+// listing shows the selected VM's points of a fixture.
 func listing(m model) model {
 	doc, err := os.ReadFile("testdata/points.json")
 	if err != nil {
 		panic(err)
 	}
-	m.points.open, m.points.known = true, true
-	m.points.all, m.points.err = parsePoints(doc)
+	next, _ := listPoints(m)
+	m = next.(model)
+	vm, _ := m.pointsVM()
+	m.points.known = true
+	m.points.list, _, m.points.err = parsePoints(doc, vm)
 	return m
 }
 
@@ -438,9 +441,12 @@ func TestScreens(t *testing.T) {
 		{name: "points-80x24", w: 80, h: 24, status: target, change: func(m model) model { return listing(m.move(3)).move(1) }},
 		{name: "points-60x16", w: 60, h: 16, status: target, change: func(m model) model { return listing(m.move(3)) }},
 		{name: "points-120x40", w: 120, h: 40, status: target, change: func(m model) model { return listing(m.move(3)) }},
+		{name: "points-newest", w: 80, h: 24, change: func(m model) model { m = listing(m.move(2)); m.points.older = 4996; return m }},
 		{name: "points-none", w: 80, h: 24, status: target, change: listing},
-		{name: "points-of-a-source", w: 80, h: 24, change: func(m model) model {
-			m.points.open, m.points.err = true, hinted{errors.New("a source keeps no points"), "ask the target"}
+		{name: "points-unreachable", w: 80, h: 24, change: func(m model) model {
+			next, _ := listPoints(m)
+			m = next.(model)
+			m.points.err = hinted{errors.New("ask dr-paris: no link"), "wanrep status tells of the line"}
 			return m
 		}},
 		{name: "filter", w: 80, h: 24, change: func(m model) model { m.typing, m.filter = true, "data"; return m }},

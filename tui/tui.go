@@ -81,10 +81,9 @@ type Config struct {
 	// Light says that the terminal's background is light. Default: asked from
 	// the terminal.
 	Light bool
-	// Points returns the document of the appliance's restore points, as "wanrep
-	// points list --json" prints it. Default: the UI says that there are none to be
-	// had.
-	Points func(context.Context) (json.RawMessage, error)
+	// Points returns a document that has a VM's restore points, as "wanrep points list
+	// --json" prints it. Default: the UI says that there are none to be had.
+	Points func(context.Context, progress.VM) (json.RawMessage, error)
 	// Actions returns the additional keys that there are for an appliance and the VM
 	// that is selected, the zero VM if there is none. Default: none.
 	Actions func(progress.Status, progress.VM) []Action

@@ -19,6 +19,15 @@ func (s *sourceAppliance) PeerStatus(ctx context.Context, peer string) (progress
 	return status, s.explain(err)
 }
 
+// PeerPoints asks a target for the points of one of this source's VMs.
+func (s *sourceAppliance) PeerPoints(ctx context.Context, peer, vm string) (json.RawMessage, error) {
+	points, err := s.engine.PeerPoints(ctx, peer, vm)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	return json.Marshal(points)
+}
+
 // Events are what happens at the source.
 func (s *sourceAppliance) Events() *progress.Feed[progress.Event] { return s.board.Events() }
 
@@ -45,6 +54,12 @@ func (s *sourceAppliance) Limit(_ context.Context, bytesPerSecond int64) error {
 
 // Board is where the target writes what it does.
 func (t *targetAppliance) Board() *progress.Board { return t.board }
+
+// PeerPoints tells that a target dials nobody.
+func (t *targetAppliance) PeerPoints(ctx context.Context, peer, _ string) (json.RawMessage, error) {
+	_, err := t.PeerStatus(ctx, peer)
+	return nil, err
+}
 
 // PeerStatus tells that a target dials nobody.
 func (t *targetAppliance) PeerStatus(context.Context, string) (progress.Status, error) {

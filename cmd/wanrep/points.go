@@ -14,10 +14,14 @@ import (
 	"wanrep/configs"
 	"wanrep/diskio"
 	"wanrep/diskio/durable"
+	"wanrep/replicate"
 	"wanrep/replicate/control"
 	"wanrep/resume"
 	"wanrep/resume/vhdxstore"
 )
+
+// pointSchema names the document of "wanrep points show".
+const pointSchema = "wanrep.point/1"
 
 func newPointsCommand() *cobra.Command {
 	return newGroup("points", "Look at the restore points of a target",
@@ -108,7 +112,7 @@ func (f *pointsFlags) list(cmd *cobra.Command) ([]resume.Point, error) {
 		doc, err := client.Points(cmd.Context())
 		var unreachable *control.UnreachableError
 		if err == nil {
-			var points pointsDocument
+			var points replicate.Points
 			if err := json.Unmarshal(doc, &points); err != nil {
 				return nil, fmt.Errorf("read the appliance's answer: %w", err)
 			}
@@ -135,7 +139,7 @@ func newPointsListCommand() *cobra.Command {
 		Example: `  wanrep points list
   wanrep points list --store /srv/wanrep --json`,
 		Args:        cobra.NoArgs,
-		Annotations: withSchema(pointsSchema),
+		Annotations: withSchema(replicate.PointsSchema),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			points, err := f.list(cmd)
 			if err != nil {
@@ -145,7 +149,7 @@ func newPointsListCommand() *cobra.Command {
 				if points == nil {
 					points = []resume.Point{}
 				}
-				return printJSON(cmd, pointsDocument{pointsSchema, points})
+				return printJSON(cmd, replicate.Points{Schema: replicate.PointsSchema, Points: points})
 			}
 			return printPoints(cmd, points)
 		},

@@ -224,20 +224,20 @@ func scriptSameDigest(ts *testscript.TestScript, _ bool, args []string) {
 // documents makes an empty document for each schema.
 var documents = map[string]func() any{
 	// Its durations are written as numbers, and configs reads them as text.
-	configSchema:          func() any { return new(map[string]any) },
-	versionSchema:         func() any { return new(versionDocument) },
-	initSchema:            func() any { return new(initDocument) },
-	configCheckSchema:     func() any { return new(configCheckDocument) },
-	infoSchema:            func() any { return new(infoDocument) },
-	digestSchema:          func() any { return new(digestDocument) },
-	convertSchema:         func() any { return new(convertDocument) },
-	diskCheckSchema:       func() any { return new(diskCheckDocument) },
-	pointsSchema:          func() any { return new(pointsDocument) },
-	verifySchema:          func() any { return new(verifyDocument) },
-	exportSchema:          func() any { return new(exportDocument) },
-	replicate.PruneSchema: func() any { return new(pruneDocument) },
-	seedExportSchema:      func() any { return new(seedExportDocument) },
-	seedImportSchema:      func() any { return new(seedImportDocument) },
+	configSchema:           func() any { return new(map[string]any) },
+	versionSchema:          func() any { return new(versionDocument) },
+	initSchema:             func() any { return new(initDocument) },
+	configCheckSchema:      func() any { return new(configCheckDocument) },
+	infoSchema:             func() any { return new(infoDocument) },
+	digestSchema:           func() any { return new(digestDocument) },
+	convertSchema:          func() any { return new(convertDocument) },
+	diskCheckSchema:        func() any { return new(diskCheckDocument) },
+	replicate.PointsSchema: func() any { return new(replicate.Points) },
+	verifySchema:           func() any { return new(verifyDocument) },
+	exportSchema:           func() any { return new(exportDocument) },
+	replicate.PruneSchema:  func() any { return new(pruneDocument) },
+	seedExportSchema:       func() any { return new(seedExportDocument) },
+	seedImportSchema:       func() any { return new(seedImportDocument) },
 	mapSchema: func() any {
 		return new(struct {
 			Schema      string      `json:"schema"`

@@ -290,7 +290,7 @@ func (s *sourceAppliance) explain(err error) error {
 
 // Points tells that a source has none.
 func (s *sourceAppliance) Points(context.Context) (json.RawMessage, error) {
-	return nil, &control.Error{Code: control.WrongRole, Text: "a source keeps no points", Tip: "ask the target"}
+	return nil, &control.Error{Code: control.WrongRole, Text: "a source keeps no points", Tip: "wanrep top shows those that its target keeps, with the key r"}
 }
 
 // Offer tells that a source makes no codes.

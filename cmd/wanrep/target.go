@@ -174,7 +174,7 @@ func (t *targetAppliance) Points(context.Context) (json.RawMessage, error) {
 	if points == nil {
 		points = []resume.Point{}
 	}
-	return json.Marshal(pointsDocument{pointsSchema, points})
+	return json.Marshal(replicate.Points{Schema: replicate.PointsSchema, Points: points})
 }
 
 // Prune removes the points that the keep rules let go, or tells which.

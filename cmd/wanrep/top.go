@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,9 +40,9 @@ terminal it prints what "wanrep status" prints.`,
 			if err != nil {
 				return answered(err)
 			}
-			config := tui.Config{Source: client, Points: client.Points, Actions: topActions(client)}
+			config := tui.Config{Source: client, Points: pointsOf(client), Actions: topActions(client)}
 			if peer != "" {
-				config = tui.Config{Source: peerOf{client, peer}}
+				config = tui.Config{Source: peerOf{client, peer}, Points: peerOf{client, peer}.points}
 			}
 			err = tui.Run(cmd.Context(), config)
 			if errors.Is(err, tui.ErrNoTerminal) {
@@ -66,6 +67,30 @@ type peerOf struct {
 // Status lets the source ask its target.
 func (p peerOf) Status(ctx context.Context) (progress.Status, error) {
 	return p.client.PeerStatus(ctx, p.name)
+}
+
+// points lets the source ask its target.
+func (p peerOf) points(ctx context.Context, vm progress.VM) (json.RawMessage, error) {
+	return p.client.PeerPoints(ctx, p.name, vm.VM)
+}
+
+// pointsOf asks for a VM's points where they are: at this target, or at the one that
+// this source's job sends the VM to.
+func pointsOf(client *control.Client) func(context.Context, progress.VM) (json.RawMessage, error) {
+	return func(ctx context.Context, vm progress.VM) (json.RawMessage, error) {
+		s, err := client.Status(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s.Role != configs.RoleSource {
+			return client.Points(ctx)
+		}
+		i := slices.IndexFunc(s.Jobs, func(j progress.Job) bool { return j.Job == vm.Job })
+		if i < 0 {
+			return client.Points(ctx) // which says that there are none here
+		}
+		return peerOf{client, s.Jobs[i].Peer}.points(ctx, vm)
+	}
 }
 
 // topActions are what an operator may do to a running source in the UI: hold the

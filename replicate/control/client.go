@@ -41,6 +41,14 @@ func (c *Client) PeerStatus(ctx context.Context, peer string) (progress.Status, 
 	return s, err
 }
 
+// PeerPoints returns the document of the points that a target keeps of one VM of the
+// source on the socket.
+func (c *Client) PeerPoints(ctx context.Context, peer, vm string) (json.RawMessage, error) {
+	var doc json.RawMessage
+	err := c.ask(ctx, http.MethodGet, "/v1/peers/"+url.PathEscape(peer)+"/points?vm="+url.QueryEscape(vm), nil, &doc)
+	return doc, err
+}
+
 // Points returns the document of the points of the appliance's store.
 func (c *Client) Points(ctx context.Context) (json.RawMessage, error) {
 	var doc json.RawMessage

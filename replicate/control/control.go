@@ -15,6 +15,7 @@
 //	GET    /v1/events        {"event":…} for each of the last events, then {"end":true}; with
 //	                         ?follow=true those that come instead of the end
 //	GET    /v1/peers/{name}/status   how this source's VMs are at that target
+//	GET    /v1/peers/{name}/points?vm=NAME   the points of one of them, a points document
 //	GET    /v1/logs          the same with {"log":…} for the lines of the log
 //	GET    /v1/goroutines    {"text":…}, how many goroutines are where in the code
 //	POST   /v1/runs          {"job":"…"}; a line a second {"status":…}, then {"report":…,"error":…}
@@ -62,6 +63,9 @@ type Appliance interface {
 	Points(ctx context.Context) (json.RawMessage, error)
 	// PeerStatus asks a target how this source's VMs are there.
 	PeerStatus(ctx context.Context, peer string) (progress.Status, error)
+	// PeerPoints asks a target for the document of the points of one of this source's
+	// VMs.
+	PeerPoints(ctx context.Context, peer, vm string) (json.RawMessage, error)
 	// Prune removes points of the store that its rules do not keep, or tells which.
 	// What the request says is the appliance's to read. A report may come even beside
 	// an error. It ends early when ctx does.

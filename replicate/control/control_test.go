@@ -104,6 +104,13 @@ func (f *fake) PeerStatus(_ context.Context, peer string) (progress.Status, erro
 	return progress.Status{Role: "target", Name: peer}, nil
 }
 
+func (f *fake) PeerPoints(ctx context.Context, peer, vm string) (json.RawMessage, error) {
+	if _, err := f.PeerStatus(ctx, peer); err != nil {
+		return nil, err
+	}
+	return json.RawMessage(`"` + vm + `"`), nil
+}
+
 func (f *fake) Events() *progress.Feed[progress.Event] { return f.events }
 func (f *fake) Logs() *progress.Feed[LogLine]          { return f.logs }
 

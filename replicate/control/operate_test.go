@@ -39,6 +39,12 @@ func TestOperation(t *testing.T) {
 	if s, err := c.PeerStatus(ctx, "dr/paris"); err != nil || s.Name != "dr/paris" {
 		t.Errorf("the peer's status: %+v, %v", s, err)
 	}
+	if doc, err := c.PeerPoints(ctx, "dr/paris", "sql 01?/x"); err != nil || string(doc) != `"sql 01?/x"` {
+		t.Errorf("the points at the peer: %s, %v", doc, err)
+	}
+	if _, err := c.PeerPoints(ctx, "dr/paris", ""); code(err) != BadRequest {
+		t.Errorf("the points of no VM: %v", err)
+	}
 	if text, err := c.Goroutines(ctx); err != nil || !strings.Contains(text, "goroutine profile: total ") {
 		t.Errorf("goroutines: %.60q, %v", text, err)
 	}
@@ -139,11 +145,12 @@ func TestReadOnlySocketOnlyTells(t *testing.T) {
 	_, peers := c.Peers(ctx)
 	_, goroutines := c.Goroutines(ctx)
 	_, peer := c.PeerStatus(ctx, "dr/paris")
+	_, points := c.PeerPoints(ctx, "dr/paris", "sql01")
 	_, run := c.Run(ctx, "nightly", func(progress.Status) {})
 	_, offer := c.Offer(ctx)
 	for name, err := range map[string]error{
 		"pause": c.Pause(ctx, "", ""), "resume": c.Resume(ctx, ""), "limit": c.Limit(ctx, 1), "log level": c.SetLogLevel(ctx, slog.LevelDebug),
-		"log": c.Logs(ctx, false, func(LogLine) {}), "peers": peers, "peer": peer, "goroutines": goroutines, "forget": c.Remove(ctx, "branch a/b"), "run": run, "offer": offer,
+		"log": c.Logs(ctx, false, func(LogLine) {}), "peers": peers, "peer": peer, "points at the peer": points, "goroutines": goroutines, "forget": c.Remove(ctx, "branch a/b"), "run": run, "offer": offer,
 		"interrupt": c.ask(ctx, http.MethodDelete, "/v1/runs/nightly", nil, nil),
 		"write":     c.ask(ctx, http.MethodPost, "/v1/status", json.RawMessage(`{}`), nil),
 	} {

@@ -70,6 +70,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/logs", s.logs)
 	mux.HandleFunc("GET /v1/goroutines", plain(goroutines))
 	mux.HandleFunc("GET /v1/peers/{name}/status", plain(s.peerStatus))
+	mux.HandleFunc("GET /v1/peers/{name}/points", plain(s.peerPoints))
 	mux.HandleFunc("POST /v1/prune", s.prune)
 	mux.HandleFunc("POST /v1/pause", plain(s.pause))
 	mux.HandleFunc("POST /v1/resume", plain(s.resume))
@@ -123,6 +124,14 @@ func plain(answer func(*http.Request) (any, error)) http.HandlerFunc {
 
 func (s *server) peerStatus(r *http.Request) (any, error) {
 	return s.h.PeerStatus(r.Context(), r.PathValue("name"))
+}
+
+func (s *server) peerPoints(r *http.Request) (any, error) {
+	vm := r.URL.Query().Get("vm")
+	if vm == "" {
+		return nil, &Error{Code: BadRequest, Text: "no VM is named"}
+	}
+	return s.h.PeerPoints(r.Context(), r.PathValue("name"), vm)
 }
 
 func (s *server) peers(r *http.Request) (any, error) {

@@ -21,6 +21,10 @@ func check(message any) error {
 				return err
 			}
 		}
+	case *StatusRequest:
+		if len(m.PointsOf) > MaxName {
+			return badf(what, "a VM's name of %d bytes", len(m.PointsOf))
+		}
 	case *StatusReply:
 		if len(m.JSON) > MaxStatusBytes {
 			return badf(what, "%d bytes, more than the limit of %d", len(m.JSON), MaxStatusBytes)

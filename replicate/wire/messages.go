@@ -47,13 +47,17 @@ const (
 // MaxStatusBytes is the most that a StatusReply holds.
 const MaxStatusBytes = 512 << 10
 
-// StatusRequest asks a target how the source's VMs are there.
-type StatusRequest struct{}
+// StatusRequest asks a target how the source's VMs are there, or for the points of
+// one.
+type StatusRequest struct {
+	// PointsOf is the VM whose points are asked for; empty asks for the status.
+	PointsOf string `cbor:"0,keyasint,omitempty"`
+}
 
 // StatusReply answers it.
 type StatusReply struct {
-	// JSON is a progress.Status, so that either end may know more of it than the
-	// other.
+	// JSON is a progress.Status or a list of points, so that either end may know
+	// more of it than the other.
 	JSON []byte `cbor:"0,keyasint"`
 }
 

@@ -33,6 +33,7 @@ func messages() []any {
 		&DigestList{Records: make([]byte, 2*DigestRecordBytes), Last: true},
 		&Clock{Time: 1700000000000},
 		&StatusRequest{},
+		&StatusRequest{PointsOf: "sql01"},
 		&StatusReply{JSON: []byte(`{"schema":"wanrep.status/1"}`)},
 	}
 }
@@ -86,6 +87,7 @@ func TestBadMessages(t *testing.T) {
 		{"long note", &Opened{Notes: []string{strings.Repeat("s", MaxNote+1)}}, "a note of 1025 bytes"},
 		{"many notes", &Opened{Notes: make([]string, MaxDisks+2)}, "262 notes"},
 		{"many processes", &Hello{Before: make([][16]byte, MaxBefore+1)}, "65 earlier processes"},
+		{"points of a long name", &StatusRequest{PointsOf: strings.Repeat("v", MaxName+1)}, "a VM's name of 257 bytes"},
 		{"a status that is too large", &StatusReply{JSON: make([]byte, MaxStatusBytes+1)}, "more than the limit of 524288"},
 		{"no time", &Clock{Time: MaxTime + 1}, "a time of 253402300800000"},
 		{"long store", &Welcome{Store: strings.Repeat("s", MaxName+1)}, "a store's name of 257 bytes"},

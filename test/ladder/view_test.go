@@ -7,6 +7,7 @@ import (
 
 	"wanrep/diskio/durable"
 	"wanrep/replicate/progress"
+	"wanrep/resume"
 )
 
 // TestSourceAsksItsTarget asks before a run, over a link of its own, in the middle of
@@ -45,8 +46,12 @@ func TestSourceAsksItsTarget(t *testing.T) {
 		if len(view.VMs) != 1 || view.VMs[0].VM != "sql01" || view.VMs[0].State != progress.Receiving {
 			t.Errorf("in the run: %+v", view.VMs)
 		}
+		points, err := s.source.PeerPoints(t.Context(), "dr", "sql01")
+		if err != nil || len(points.Points) != 1 || points.Points[0].State != resume.StatePart {
+			t.Errorf("the points in the run: %+v, %v", points, err)
+		}
 		if s.dials != 1 {
-			t.Errorf("%d links of its own, want none for the question in the run", s.dials)
+			t.Errorf("%d links of its own, want none for the questions in the run", s.dials)
 		}
 
 		s.router.cut()
@@ -63,6 +68,13 @@ func TestSourceAsksItsTarget(t *testing.T) {
 		view, err = s.source.PeerStatus(t.Context(), "dr")
 		if err != nil || view.VMs[0].Points != 1 {
 			t.Errorf("after the run: %+v, %v", view.VMs, err)
+		}
+		points, err = s.source.PeerPoints(t.Context(), "dr", "sql01")
+		if err != nil || len(points.Points) != 1 || points.Points[0].State != resume.StateCommitted || points.Older != 0 {
+			t.Errorf("the points after the run: %+v, %v", points, err)
+		}
+		if points, err = s.source.PeerPoints(t.Context(), "dr", "../branch/sql01"); err != nil || len(points.Points) != 0 {
+			t.Errorf("the points of a VM that is not there: %+v, %v", points, err)
 		}
 		s.checkReplica()
 	})
