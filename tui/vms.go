@@ -15,19 +15,20 @@ type columns struct {
 // gap is the space between two columns.
 const gap = 2
 
-// columnsFor shares out w columns; name and rpo are how long the longest name and
-// RPO are, 0 for none. What matters most at 3 a.m. stays longest.
-func columnsFor(w, name, rpo int) columns {
+// columnsFor shares out w columns; name, rpo and state are how long the longest name,
+// RPO and state with its sign are, 0 for none. What matters most at 3 a.m. stays
+// longest.
+func columnsFor(w, name, rpo, state int) columns {
 	k := columns{age: 6, state: 13, percent: 5, wire: 10, eta: 6}
 	least, most := 10, 16
 	if rpo > 0 {
 		k.age, k.rpo = 7, max(3, rpo)
 	}
-	if w < 96 && rpo > 0 {
-		k.state = 11
+	if w < 96 && rpo > 0 || w < 76 {
+		k.state = max(11, min(state, k.state))
 	}
 	if w < 76 {
-		k.rpo, k.state, k.eta = 0, 11, 0
+		k.rpo, k.eta = 0, 0
 	}
 	if w >= 96 {
 		k.since, k.durable = 6, 9
@@ -91,12 +92,13 @@ func (m model) drawVMs(c *canvas, r rect) {
 		m.drawNoVMs(c, in)
 		return
 	}
-	longest, rpo := 0, 0
+	longest, rpo, state := 0, 0, 0
 	for _, row := range rows {
 		longest = max(longest, width(m.rowName(c, row)))
 		rpo = max(rpo, width(allowed(row.vm.RPO)))
+		state = max(state, len("* ")+width(shownState(m.status, row.vm)))
 	}
-	k := columnsFor(in.w-1, longest, rpo)
+	k := columnsFor(in.w-1, longest, rpo, state)
 	drawHeads(c, in, k)
 	for i := range min(shown, len(rows)-first) {
 		y, row := in.y+1+i, rows[first+i]
