@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/pierrec/lz4/v4"
@@ -77,7 +78,7 @@ func AppendData(dst []byte, offset int64, data []byte) []byte {
 // appendLZ4 returns nil if data does not fit into limit bytes.
 func appendLZ4(dst, data []byte, limit int) []byte {
 	n := len(dst)
-	dst = append(dst, make([]byte, limit)...)
+	dst = slices.Grow(dst, limit)[:n+limit]
 	c := compressors.Get().(*lz4.Compressor)
 	defer compressors.Put(c)
 	size, err := c.CompressBlock(data, dst[n:])
