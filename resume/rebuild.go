@@ -76,12 +76,14 @@ func (h *healer) own(content Content) func(off int64) (start, length int64, err 
 		return content.NextData
 	}
 	lister, ok := content.(interface {
-		NextChanged(ancestor string, off int64) (start, length int64, err error)
+		ChangedSince(is func(identity string) bool) (next func(off int64) (start, length int64, err error), ok bool)
 	})
 	if !ok {
 		return nil
 	}
-	return func(off int64) (start, length int64, err error) { return lister.NextChanged(h.layer.below.file(), off) }
+	// The ancestor that is asked about first is the disk right below.
+	next, _ := lister.ChangedSince(func(string) bool { return true })
+	return next
 }
 
 func (h *healer) digestAll(ctx context.Context, content Content, w *digestsWriter) error {
