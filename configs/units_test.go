@@ -47,6 +47,29 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
+func TestParseIntervalAndShare(t *testing.T) {
+	var i Interval
+	for _, text := range []string{"off", "1h30m", "1d"} {
+		if err := i.UnmarshalText([]byte(text)); err != nil || i.String() != text {
+			t.Errorf("%q became %v: %v", text, i, err)
+		}
+	}
+	if err := i.UnmarshalText([]byte("never")); err == nil || i != Interval(day) {
+		t.Errorf("\"never\" became %v: %v", i, err)
+	}
+	var s Share
+	for _, text := range []string{"5%", "100%", "0.25%"} {
+		if err := s.UnmarshalText([]byte(text)); err != nil || s.String() != text {
+			t.Errorf("%q became %v: %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"5", "0%", "101%", "-1%", "NaN%", "%", ""} {
+		if err := s.UnmarshalText([]byte(text)); err == nil || s != 0.0025 {
+			t.Errorf("%q became %v: %v", text, s, err)
+		}
+	}
+}
+
 func TestParseSizeAndRate(t *testing.T) {
 	tests := []struct {
 		text       string

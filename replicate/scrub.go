@@ -242,10 +242,10 @@ func (k *keeper) tellDamage(key vmKey, before, after []resume.Damage, healed []r
 		is[at] = d
 		if old := was[at]; d.Blocks() > old.Blocks() || d.File != "" && old.File == "" || d.Digests != "" && old.Digests == "" {
 			grew = true
-			k.event(progress.Error, key, "found damage: "+damageText(d))
+			k.event(progress.Error, key, "found damage: "+DamageText(d))
 			k.log.Error("damage found", "vm", key.vm, "point", d.Point, "disk", d.Disk, "blocks", d.Blocks(), "file", d.File, "digests", d.Digests)
 		} else if d.Stays != old.Stays && d.Stays != "" && old.Stays != "" {
-			k.event(progress.Warning, key, damageText(d))
+			k.event(progress.Warning, key, DamageText(d))
 		}
 	}
 	for _, h := range healed {
@@ -260,8 +260,8 @@ func (k *keeper) tellDamage(key vmKey, before, after []resume.Damage, healed []r
 	return grew
 }
 
-// damageText says in a line what is damaged of one disk.
-func damageText(d resume.Damage) string {
+// DamageText says in a line what is damaged of one disk.
+func DamageText(d resume.Damage) string {
 	var what []string
 	if n := d.Blocks(); n > 0 {
 		what = append(what, fmt.Sprintf("%s, the first at %d", blocks(n), d.Extents[0].Start))
@@ -297,7 +297,7 @@ func damageOf(points []resume.Point) string {
 		case p.State == resume.StateDamaged:
 			text, more = "point "+p.Point+" can't be read", more+1
 		case len(p.Damage) > 0:
-			text, more = damageText(p.Damage[0]), more+len(p.Damage)
+			text, more = DamageText(p.Damage[0]), more+len(p.Damage)
 		}
 	}
 	if more > 1 {

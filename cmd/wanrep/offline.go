@@ -93,6 +93,9 @@ func seenOffline(path string) ([]replicate.SeenVM, error) {
 // addOffline adds a point of the store to its VM. The points come in their order.
 func addOffline(v *progress.VM, p resume.Point) {
 	v.Since = p.Time
+	if len(p.Damage) > 0 {
+		v.Damage = replicate.DamageText(p.Damage[0])
+	}
 	switch p.State {
 	case resume.StateCommitted:
 		v.State, v.Newest = progress.Committed, p.Time

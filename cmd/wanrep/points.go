@@ -170,7 +170,7 @@ func printPoints(cmd *cobra.Command, points []resume.Point) error {
 		for _, d := range p.Disks {
 			stored += d.Stored
 		}
-		rows = append(rows, []string{p.Source, p.VM, p.Point, p.State, pointTime(p), fmt.Sprint(len(p.Disks)), formatBytes(stored)})
+		rows = append(rows, []string{p.Source, p.VM, p.Point, stateOf(p), pointTime(p), fmt.Sprint(len(p.Disks)), formatBytes(stored)})
 	}
 	return printTable(cmd.OutOrStdout(), []string{"SOURCE", "VM", "POINT", "STATE", "TIME", "DISKS", "STORED"}, rows)
 }
@@ -283,7 +283,7 @@ func printPoint(cmd *cobra.Command, p resume.Point) error {
 	if base == "" {
 		base = "none"
 	}
-	for _, row := range [][2]string{{"source", p.Source}, {"VM", p.VM}, {"point", p.Point}, {"base", base}, {"state", p.State}, {"time", pointTime(p)}} {
+	for _, row := range [][2]string{{"source", p.Source}, {"VM", p.VM}, {"point", p.Point}, {"base", base}, {"state", stateOf(p)}, {"time", pointTime(p)}} {
 		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%-7s %s\n", row[0], diskio.Printable(row[1])); err != nil {
 			return err
 		}
@@ -296,5 +296,8 @@ func printPoint(cmd *cobra.Command, p resume.Point) error {
 		}
 		rows = append(rows, []string{d.Disk, formatBytes(d.VirtualSize), formatBytes(d.Stored), formatBytes(d.Durable), root})
 	}
-	return printTable(cmd.OutOrStdout(), []string{"DISK", "SIZE", "STORED", "DURABLE", "ROOT"}, rows)
+	if err := printTable(cmd.OutOrStdout(), []string{"DISK", "SIZE", "STORED", "DURABLE", "ROOT"}, rows); err != nil {
+		return err
+	}
+	return printDamage(cmd, p)
 }

@@ -164,7 +164,7 @@ func (f *pruneFlags) pruneStore(ctx context.Context, cfg *configs.Config) (repli
 
 // openToChange opens the store for this process alone, with the identity of the target
 // if its config is known.
-func (f *pruneFlags) openToChange(cfg *configs.Config) (*resume.Store, error) {
+func (f *pointsFlags) openToChange(cfg *configs.Config) (*resume.Store, error) {
 	reading, err := f.openStore(vhdxstore.Format{}) // which tells best what is wrong with the directory
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (f *pruneFlags) openToChange(cfg *configs.Config) (*resume.Store, error) {
 	}
 	store, err := resume.Open(dir, settings)
 	if _, locked := errors.AsType[*durable.LockedError](err); locked {
-		err = fail(exitFailed, "name the appliance with --config or --socket, and it prunes", "%w", err)
+		err = fail(exitFailed, "stop the appliance, or let it do it: name it with --config or --socket", "%w", err)
 	}
 	if err != nil {
 		dir.Close()

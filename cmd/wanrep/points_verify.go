@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,21 +52,22 @@ type verifyFlags struct {
 	pointQuery
 	offline bool
 	pins    []string
-	sample  share
+	sample  configs.Share
 	seed    uint64
 	rate    configs.Rate
 	json    bool
 }
 
 func newPointsVerifyCommand() *cobra.Command {
-	f := verifyFlags{sample: 1}
+	var f verifyFlags
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove that restore points are what was committed",
 		Long: `Read restore points again, all of them or those that the flags name, and compare
 their content with the digests, the digests with the roots in their manifests, and
 the manifests with their signatures and with each other. The exit code is 1 if
-anything differs, and every extent that does is listed.
+anything differs, and every extent that does is listed. A store that no appliance
+has notes them, so that the next run brings what has rotted.
 
 The signatures must be by the keys that --pin names; without it, by the identity
 of the target whose config it is; and without that, all by one key. With --offline
@@ -86,29 +85,11 @@ a store can't tell by itself is whether its newest points are missing.`,
 	f.pointQuery.add(cmd)
 	cmd.Flags().BoolVar(&f.offline, "offline", false, "need nothing but the store, which --store names")
 	cmd.Flags().StringArrayVar(&f.pins, "pin", nil, "`pin` of the target that must have signed; may be repeated")
-	cmd.Flags().Var(&f.sample, "sample", "read only this share of the blocks, \"5%\"")
+	cmd.Flags().TextVar(&f.sample, "sample", configs.Share(1), "read only this share of the blocks, \"5%\"")
 	cmd.Flags().Uint64Var(&f.seed, "seed", 0, "`number` that chooses the blocks; 0, 1, 2 … come to all of them (default: at random)")
 	cmd.Flags().TextVar(&f.rate, "max-rate", configs.Rate(0), "read no faster than this `rate`, \"50MiB/s\"")
 	addJSONFlag(cmd, &f.json)
 	return cmd
-}
-
-// A share is a part of all, written in percent.
-type share float64
-
-func (s *share) String() string { return strconv.FormatFloat(float64(*s)*100, 'f', -1, 64) + "%" }
-
-func (s *share) Type() string { return "percentage" }
-
-// Set reads "5%".
-func (s *share) Set(text string) error {
-	number, percent := strings.CutSuffix(text, "%")
-	n, err := strconv.ParseFloat(number, 64)
-	if err != nil || !percent || !(n > 0 && n <= 100) {
-		return fmt.Errorf("%q is not a share; write it as in \"5%%\"", text)
-	}
-	*s = share(n / 100)
-	return nil
 }
 
 func (f *verifyFlags) run(cmd *cobra.Command) error {
@@ -157,7 +138,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 // printEnd says how much was read if it was not all, and who signed.
 func (v *verification) printEnd() error {
 	if v.flags.sample < 1 {
-		if _, err := fmt.Fprintf(v.out, "read %s of the content, seed %d\n", &v.flags.sample, v.flags.seed); err != nil {
+		if _, err := fmt.Fprintf(v.out, "read %s of the content, seed %d\n", v.flags.sample, v.flags.seed); err != nil {
 			return err
 		}
 	}
@@ -192,6 +173,8 @@ type verification struct {
 	reading *reading
 	out     io.Writer
 	doc     verifyDocument
+	// again is what differs, or did, and is to be remembered.
+	again []rereading
 	// through tells that all points that are meant were verified.
 	through bool
 }
@@ -222,6 +205,7 @@ func (v *verification) verify(cmd *cobra.Command, points []resume.Point) error {
 			return err
 		}
 		problems = append(problems, found...)
+		v.noteRereading(p, found)
 		v.reading.clear()
 		done := verifiedPoint{Source: p.Source, VM: p.VM, Point: p.Point, OK: len(problems) == 0, SignedBy: v.trust.signer(v.store, p), Problems: problems}
 		v.doc.Points = append(v.doc.Points, done)
@@ -233,6 +217,9 @@ func (v *verification) verify(cmd *cobra.Command, points []resume.Point) error {
 		}
 	}
 	v.through = true
+	if err := v.remember(cmd.Context()); err != nil {
+		return err
+	}
 	if bad > 0 {
 		return fail(exitFailed, v.trust.hint(), "%d of %d restore points differ from what was committed", bad, len(v.doc.Points))
 	}
