@@ -56,6 +56,12 @@ func reattach(ctx context.Context, args []string, out io.Writer) error {
 // preferUs raises the priority of this process and those it will start, because this
 // process is the line: what else the machine does is not what is measured.
 func preferUs() error {
+	return everyThread(func(id int) error { return unix.Setpriority(unix.PRIO_PROCESS, id, -10) })
+}
+
+// everyThread changes something of all threads of this process, from which those to
+// come and the processes that it starts have it.
+func everyThread(change func(id int) error) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
@@ -66,7 +72,7 @@ func preferUs() error {
 			return err
 		}
 		// A thread that has ended meanwhile is no matter.
-		if err := unix.Setpriority(unix.PRIO_PROCESS, id, -10); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := change(id); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("raise the priority: %w", err)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,8 +23,6 @@ const patience = 90 * time.Second
 type site struct {
 	wanrep, namespace string
 	dir, config       string
-	// before is what its commands are run by, such as chrt.
-	before []string
 }
 
 // newSite lets wanrep fill the directory of an appliance, which is made in dir. The
@@ -50,7 +47,7 @@ func newSite(ctx context.Context, wanrep, namespace, dir, role, name string, fla
 func (s *site) socket() string { return filepath.Join(s.dir, "wanrep.sock") }
 
 func (s *site) command(ctx context.Context, args ...string) *exec.Cmd {
-	line := slices.Concat(s.before, []string{s.wanrep}, args)
+	line := append([]string{s.wanrep}, args...)
 	if s.namespace != "" {
 		line = append([]string{"ip", "netns", "exec", s.namespace}, line...)
 	}

@@ -85,7 +85,6 @@ func setUpWanrep(repair string) func(context.Context, *stage) (carrier, error) {
 		if c.target, err = newSite(ctx, s.wanrep, s.Target, dir, "target", "paris", []string{"--listen", listen}, ""); err != nil {
 			return nil, err
 		}
-		c.source.before, c.target.before = realTime, realTime
 		if c.serving, err = c.target.serve(ctx); err == nil {
 			err = c.source.pair(ctx, c.target, listen)
 		}

@@ -23,11 +23,6 @@ const (
 	clockTick = 10 * time.Millisecond
 )
 
-// realTime is what everything is run by that is measured. A program that carries
-// packets itself, as QUIC does, needs priority where a machine is shared; the kernel
-// carries TCP with its own.
-var realTime = []string{"chrt", "-r", "1"}
-
 // A stage is where tools are measured in turn: a line, and a disk at its source.
 type stage struct {
 	route
@@ -43,8 +38,7 @@ type stage struct {
 // command makes a command in one of the namespaces, in a process group of its own that
 // ends with the context.
 func (s *stage) command(ctx context.Context, namespace string, line ...string) *exec.Cmd {
-	args := append([]string{"netns", "exec", namespace}, realTime...)
-	cmd := exec.CommandContext(ctx, "ip", append(args, line...)...)
+	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", namespace}, line...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
