@@ -132,6 +132,7 @@ func (s *stage) transfer(ctx context.Context, c carrier) (m taken, err error) {
 	if m.unfinished {
 		carried = float64(after.delivered() - before.delivered())
 		m.rate = carried / m.seconds
+		fmt.Fprintf(os.Stderr, "ended after %.0f s: %v\n%s%s", m.seconds, cmd.Args, &stdout, &stderr)
 	} else if rate, err := c.check(ctx, stdout.Bytes()); err != nil {
 		return m, err
 	} else if rate > 0 {
