@@ -96,19 +96,27 @@ func (s laneSight) few() int {
 
 func (c *laneCount) learn(s laneSight) {
 	c.loss += (s.loss - c.loss) / lossWeight
-	c.calm += (s.calm - c.calm) / lossWeight
+	calm := s.calm
+	if s.lanes == 1 && s.excess < s.base/8 {
+		calm = max(calm, s.loss) // nothing queues, so that all of it is random
+	}
+	c.calm += (calm - c.calm) / lossWeight
 	if s.lanes <= s.few() {
 		c.own = max(c.own*ownFades, c.loss)
 		c.jitter += (min(s.excess, s.base/2) - c.jitter) / lossWeight
 	}
 }
 
-// more adds lanes: as many as there are until the line was full once, and then a
-// few at a time.
+// more adds lanes: as many as there are until the line was full once, twice that
+// while they are few on a line with random loss, which nearly always needs many, and
+// then a few at a time.
 func (c *laneCount) more(s laneSight) int {
 	limit, step := s.few(), s.lanes
 	if c.random() {
 		limit = MaxLanes
+		if s.lanes < calmLanes {
+			step = 2 * s.lanes
+		}
 	}
 	if c.filled {
 		step = max(1, s.lanes/8)

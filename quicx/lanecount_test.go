@@ -196,6 +196,31 @@ func TestLaneCountIsFair(t *testing.T) {
 	}
 }
 
+// What one lane loses while nothing queues is random, though round trips were not
+// short when it was lost; and what it loses while packets queue is not.
+func TestLaneCountStartsAtFirstLoss(t *testing.T) {
+	base := 80 * time.Millisecond
+	tests := []struct {
+		name   string
+		excess time.Duration
+		want   int
+	}{
+		{"no queue", 0, 3},
+		{"a queue", base / 4, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			count := &laneCount{}
+			sight := laneSight{lanes: 1, busy: 1, rate: 100_000, loss: 0.05, base: base, excess: tt.excess}
+			count.want(time.Unix(0, 0), sight)
+			sight.loss, sight.excess = 0, 0
+			if got := count.want(time.Unix(1, 0), sight); got != tt.want {
+				t.Errorf("%d lanes, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
 // A link that has nothing to do gives its lanes back.
 func TestLaneCountRests(t *testing.T) {
 	count := &laneCount{}
