@@ -110,6 +110,7 @@ func (l *Listener) enter(conn *quic.Conn, cs tls.ConnectionState) *Link {
 }
 
 func (l *Listener) leave(k *Link) {
+	k.inbound.fail(context.Cause(k.conn.Context()))
 	l.mu.Lock()
 	delete(l.links, k)
 	l.mu.Unlock()

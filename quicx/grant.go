@@ -29,7 +29,7 @@ func parseGrant(b []byte) (stream quic.StreamID, offset int64, ok bool) {
 	return quic.StreamID(binary.BigEndian.Uint64(b[1:])), int64(binary.BigEndian.Uint64(b[9:])), true
 }
 
-// grant sends grants for the streams of a target's link while it has lanes. It is a
+// grant sends grants for the streams of a target's link once it has had lanes. It is a
 // goroutine of its own because sending blocks while the line is dead.
 func (l *Link) grant() {
 	ticker := time.NewTicker(grantEvery)
@@ -52,7 +52,7 @@ func (l *Link) grant() {
 func (in *inbound) grants() map[quic.StreamID]int64 {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.lanes == 0 || len(in.streams) == 0 {
+	if !in.shared || len(in.streams) == 0 {
 		return nil
 	}
 	share := int64(linkWindow / len(in.streams))

@@ -28,6 +28,9 @@ type inbound struct {
 	last    quic.StreamID // accepted so far; they come in ascending order
 	changed chan struct{} // closed when last grows
 	lanes   int
+	// shared is set once there was a lane: from then on a source goes only as far
+	// as it is told, also when it is back at one connection.
+	shared bool
 }
 
 // accepted makes a stream one that may have branches, but for the first one.
@@ -53,6 +56,16 @@ func (in *inbound) remove(s *Stream) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	delete(in.streams, s.s.StreamID())
+}
+
+// fail ends all streams with their link: what one of them waits for may have been
+// on a lane that nobody reads from now.
+func (in *inbound) fail(why error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range in.streams {
+		s.in.Fail(why)
+	}
 }
 
 // find returns the stream with an ID, and waits for it if it is not accepted yet.
@@ -117,6 +130,7 @@ func (in *inbound) takeLane() bool {
 		return false
 	}
 	in.lanes++
+	in.shared = true
 	return true
 }
 

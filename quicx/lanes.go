@@ -322,6 +322,9 @@ func (s *laneSet) end() {
 		lanes = append(lanes, l)
 	}
 	s.lanes, s.leaving = nil, make(map[*lane]bool)
+	for stream := range s.streams {
+		stream.out.Fail(context.Cause(s.link.conn.Context())) // it may wait for a grant
+	}
 	s.mu.Unlock()
 	for _, l := range lanes {
 		l.Close(CodeDone, "")

@@ -86,7 +86,7 @@ func (w *world) linked(t *testing.T, lanes, uplinks int) (*Link, *Endpoint) {
 // A line that loses 2 % holds one connection at a fraction of it, whatever it could
 // carry. Lanes fill it.
 func TestLanesFillALossyLine(t *testing.T) {
-	const mbit, size = 20.0, 12 << 20
+	const mbit, size = 40.0, 24 << 20
 	took := make(map[int]time.Duration)
 	for _, lanes := range []int{1, MaxLanes} {
 		inWorld(t, func(t *testing.T, w *world) {
@@ -126,6 +126,24 @@ func TestLanesOnACleanLine(t *testing.T) {
 			t.Errorf("%d lanes after a rest", s.Lanes)
 		}
 		deliver(t, l, 1<<20)
+		l.Close(CodeDone, "")
+	})
+}
+
+// A stream that is back at one connection goes on.
+func TestLanesThatAllLeave(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.thin(20, 0.02)
+		l, _ := w.linked(t, MaxLanes, 1)
+		most := 0
+		time.AfterFunc(3*time.Second, func() {
+			most = l.Stats().Lanes
+			w.thin(2, 0)
+		})
+		deliver(t, l, 2*linkWindow)
+		if s := l.Stats(); most <= 2 || s.Lanes > 2 || l.Err() != nil {
+			t.Errorf("%d lanes at first, %d in the end, %v", most, s.Lanes, l.Err())
+		}
 		l.Close(CodeDone, "")
 	})
 }
