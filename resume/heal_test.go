@@ -80,16 +80,17 @@ func damageOf(t *testing.T, s *resume.Store) []string {
 	must(t, err)
 	said := []string{}
 	for _, d := range damage {
-		text := fmt.Sprintf("%s %s", strings.TrimLeft(d.Point, "0"), d.Disk)
+		var text strings.Builder
+		text.WriteString(fmt.Sprintf("%s %s", strings.TrimLeft(d.Point, "0"), d.Disk))
 		for _, e := range d.Extents {
-			text += fmt.Sprintf(" %d+%d", e.Start/block, e.Length)
+			text.WriteString(fmt.Sprintf(" %d+%d", e.Start/block, e.Length))
 		}
 		for _, why := range []string{d.File, d.Digests} {
 			if why != "" {
-				text += ": " + why
+				text.WriteString(": " + why)
 			}
 		}
-		said = append(said, text)
+		said = append(said, text.String())
 	}
 	slices.Sort(said)
 	return said

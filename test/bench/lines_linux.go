@@ -59,7 +59,7 @@ func radio(rate int64) wanlink.Shape {
 // chooseRoutes returns the lines of a list: names, or what several names begin with
 // before a dash.
 func chooseRoutes(list string) (chosen []route, err error) {
-	for _, name := range strings.Split(list, ",") {
+	for name := range strings.SplitSeq(list, ",") {
 		before := len(chosen)
 		for _, r := range routes {
 			if name == "all" || r.name == name || strings.HasPrefix(r.name, name+"-") {

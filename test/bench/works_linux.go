@@ -30,7 +30,7 @@ var works = []work{
 }
 
 func chooseWorks(list string) (chosen []work, err error) {
-	for _, name := range strings.Split(list, ",") {
+	for name := range strings.SplitSeq(list, ",") {
 		i := slices.IndexFunc(works, func(w work) bool { return w.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("there is no work %q; there are whole, half, changed and cut", name)

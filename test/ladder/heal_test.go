@@ -59,11 +59,12 @@ func (s *sim) damage() (found []string) {
 	_, points := s.points()
 	for _, p := range points {
 		for _, d := range p.Damage {
-			text := strings.TrimLeft(p.Point, "0") + " " + d.Disk + ":"
+			var text strings.Builder
+			text.WriteString(strings.TrimLeft(p.Point, "0") + " " + d.Disk + ":")
 			for _, e := range d.Extents {
-				text += fmt.Sprintf(" %d-%d", e.Start/diskio.BlockBytes, (e.Start+e.Length)/diskio.BlockBytes)
+				text.WriteString(fmt.Sprintf(" %d-%d", e.Start/diskio.BlockBytes, (e.Start+e.Length)/diskio.BlockBytes))
 			}
-			found = append(found, text)
+			found = append(found, text.String())
 		}
 	}
 	return found

@@ -105,7 +105,7 @@ func (l *Link) Close() error {
 		if err != nil {
 			continue // it was never made
 		}
-		for _, word := range bytes.Fields(out) {
+		for word := range bytes.FieldsSeq(out) {
 			if pid, err := strconv.Atoi(string(word)); err == nil {
 				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended by itself
 			}
