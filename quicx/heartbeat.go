@@ -3,6 +3,7 @@ package quicx
 import (
 	"context"
 	"encoding/binary"
+	"time"
 )
 
 // Heartbeats are QUIC datagrams of nine bytes: what it is, and a number. The
@@ -15,6 +16,10 @@ const (
 	beatAnswer = '!'
 	beatBytes  = 9
 )
+
+// askAgain is how long a source waits to be accepted until it asks again: what it
+// asked, and both answers, may be lost.
+const askAgain = 300 * time.Millisecond
 
 func formatBeat(what byte, number uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{what}, number)
@@ -86,5 +91,22 @@ func (l *Link) askBeat() {
 	select {
 	case l.beat <- struct{}{}:
 	default:
+	}
+}
+
+// askUntilConfirmed asks for heartbeats until one is answered, and reports whether one
+// was before the link ended.
+func (l *Link) askUntilConfirmed() bool {
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for {
+		l.askBeat()
+		select {
+		case <-l.confirmed:
+			return true
+		case <-l.conn.Context().Done():
+			return false
+		case <-again.C:
+		}
 	}
 }

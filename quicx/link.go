@@ -151,10 +151,7 @@ func (l *Link) runSource() {
 		// key that was proved when it began.
 		l.confirm()
 	} else {
-		l.askBeat()
-		select {
-		case <-l.confirmed:
-		case <-l.conn.Context().Done():
+		if !l.askUntilConfirmed() {
 			return
 		}
 	}

@@ -90,6 +90,35 @@ func TestTargetThatCannotSend(t *testing.T) {
 	})
 }
 
+// QUIC does not send datagrams again, and what the target answered first is lost.
+func TestSourceAsksAgainWhetherItIsAccepted(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		src := testIdentity(t, "branch-lyon")
+		echo(w.target(src))
+		link, err := w.endpoint(w.sourceConfig(src, 1)).Dial(t.Context(), w.peer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.setDeaf(uplinkIP(0), true)
+		time.Sleep(5 * oneWay)
+		if link.isConfirmed() {
+			t.Fatal("the source heard the target's answers, which were to be lost")
+		}
+		w.setDeaf(uplinkIP(0), false)
+		time.Sleep(2 * askAgain)
+		if !link.isConfirmed() {
+			t.Error("the source has not asked again")
+		}
+	})
+}
+
+// setDeaf lets all that is sent to an address be lost.
+func (w *world) setDeaf(ip string, deaf bool) {
+	w.wan.mu.Lock()
+	defer w.wan.mu.Unlock()
+	w.wan.deaf = map[string]bool{ip: deaf}
+}
+
 func TestDialIntoSilence(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		e := w.endpoint(w.sourceConfig(testIdentity(t, "branch-lyon"), 2))
