@@ -48,6 +48,10 @@ type laneCount struct {
 	// not lost in each. own is what of the loss is the line's and not due to the
 	// lanes: what it was with few of them.
 	loss, calm, own float64
+	// suspects is how many lanes there were when loss began to be blamed on them, 0 if
+	// it is not, and suspected the most that was lost since.
+	suspects  int
+	suspected float64
 	// jitter is by how much round trips differ on this line by themselves.
 	jitter time.Duration
 	full   int  // sights in a row with a line that is full
@@ -75,7 +79,7 @@ func (c *laneCount) want(now time.Time, s laneSight) int {
 		queue -= c.jitter
 	}
 	switch {
-	case queue > max(s.base/4, 10*time.Millisecond) || c.loss > 2*c.own+lossSlack:
+	case queue > max(s.base/4, 10*time.Millisecond) || c.tooMany(s):
 		return c.fewer(s)
 	case queue > max(s.base/8, 5*time.Millisecond):
 		c.full = 0
@@ -105,6 +109,25 @@ func (c *laneCount) learn(s laneSight) {
 		c.own = max(c.own*ownFades, c.loss)
 		c.jitter += (min(s.excess, s.base/2) - c.jitter) / lossWeight
 	}
+}
+
+// tooMany reports whether more is lost than the line loses, which is blamed on the
+// lanes unless half of them lose as much: then it was the line, of which the
+// first lanes had not seen enough.
+func (c *laneCount) tooMany(s laneSight) bool {
+	if c.loss <= 2*c.own+lossSlack {
+		c.suspects = 0
+		return false
+	}
+	if c.suspects == 0 {
+		c.suspects, c.suspected = s.lanes, 0
+	}
+	c.suspected = max(c.suspected, c.loss)
+	if s.lanes > c.suspects/2 || c.loss < c.suspected*2/3 {
+		return true
+	}
+	c.own, c.filled, c.suspects = c.loss, false, 0
+	return false
 }
 
 // more adds lanes: as many as there are until the line was full once, twice that

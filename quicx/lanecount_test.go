@@ -221,6 +221,37 @@ func TestLaneCountStartsAtFirstLoss(t *testing.T) {
 	}
 }
 
+// Lanes stay although the first one lost less than the line does by chance, and go
+// where the line loses less with fewer.
+func TestLaneCountFindsWhatLoses(t *testing.T) {
+	tests := []struct {
+		name        string
+		loss        func(lanes int) float64
+		least, most int // lanes in the end
+	}{
+		{"the line", func(int) float64 { return 0.05 }, 90, MaxLanes},
+		{"the lanes", func(lanes int) float64 { return 0.01 + 0.05*float64(lanes*lanes)/64/64 }, 20, 60},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			count := &laneCount{}
+			lanes, now := 1, time.Unix(0, 0)
+			for i := range 200 {
+				loss := tt.loss(lanes)
+				if i < 10 {
+					lanes, loss = 1, 0.01
+				}
+				now = now.Add(150 * time.Millisecond)
+				rate := 100_000 * float64(lanes)
+				lanes = count.want(now, laneSight{lanes: lanes, busy: 1, rate: rate, loss: loss, calm: loss, base: 80 * time.Millisecond})
+			}
+			if lanes < tt.least || lanes > tt.most {
+				t.Errorf("%d lanes in the end, want %d to %d", lanes, tt.least, tt.most)
+			}
+		})
+	}
+}
+
 // A link that has nothing to do gives its lanes back.
 func TestLaneCountRests(t *testing.T) {
 	count := &laneCount{}
