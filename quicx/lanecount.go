@@ -8,9 +8,8 @@ const (
 	MaxLanes = 96
 	// calmLanes is the most without random loss. Several help there too: quic-go
 	// leaves slow start at the first sign of a queue, and a connection that did so
-	// early needs a minute for 100 Mbit/s at 80 ms. Beside one TCP connection that
-	// runs BBR fewer get less than a quarter of the line, and beside one that runs
-	// cubic more leave it less than that.
+	// early needs a minute for 100 Mbit/s at 80 ms. More would take more from others;
+	// what is fair beside TCP depends on the queue and is not settled by a number.
 	calmLanes = 10
 	// calmWindow is how much each of them has to have under way at least, in bytes:
 	// less, and the sawtooth of one is a large part of what a thin line carries.
