@@ -48,7 +48,7 @@ of the files in the state directory. It works with the appliance running or not.
 Keys, session tickets and pairing codes are never read into it, and pins are
 masked. Names, paths and addresses stay: look through it before you give it away.`,
 		Example: `  wanrep bugreport
-  wanrep bugreport --output /tmp/report.tar.gz`,
+  wanrep bugreport --output report.tar.gz`,
 		Args:        cobra.NoArgs,
 		Annotations: withSchema(bugreportSchema),
 		RunE: func(cmd *cobra.Command, args []string) error {
