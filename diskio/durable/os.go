@@ -23,15 +23,25 @@ func OS(dir string) (FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFS{root: root, path: path}, nil
+	beneath, err := openBeneath(root)
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &osFS{root: root, beneath: beneath, path: path}, nil
 }
 
 type osFS struct {
-	root *os.Root
-	path string // absolute; for questions that a Root does not answer
+	root    *os.Root
+	beneath beneath
+	path    string // absolute; for questions that a Root does not answer
 }
 
 func (o *osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	if flag == os.O_RDONLY {
+		if f := o.open(name); f != nil {
+			return osFile{f}, nil
+		}
+	}
 	f, err := o.root.OpenFile(filepath.FromSlash(name), flag, perm)
 	if err != nil {
 		return nil, full(err)
@@ -59,10 +69,6 @@ func (o *osFS) Chmod(name string, mode fs.FileMode) error {
 	return full(o.root.Chmod(filepath.FromSlash(name), mode))
 }
 
-func (o *osFS) ReadDir(name string) ([]fs.DirEntry, error) {
-	return fs.ReadDir(o.root.FS(), name)
-}
-
 func (o *osFS) Stat(name string) (fs.FileInfo, error) {
 	return o.root.Stat(filepath.FromSlash(name))
 }
@@ -76,7 +82,7 @@ func (o *osFS) Free() (int64, error) {
 	return free, err
 }
 
-func (o *osFS) Close() error { return o.root.Close() }
+func (o *osFS) Close() error { return errors.Join(o.beneath.close(), o.root.Close()) }
 
 // ownerBytes is as much of a lock file as is read for a message.
 const ownerBytes = 512

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -54,6 +55,9 @@ func writePart(fsys FS, part string, data []byte, perm fs.FileMode) error {
 // ErrTooLarge is wrapped by the error of ReadFile for a file over its limit.
 var ErrTooLarge = errors.New("the file is too large")
 
+// usualBytes is more than most files have that ReadFile reads, so that one read does.
+const usualBytes = 4 << 10
+
 // ReadFile reads a file of at most limit bytes, as WriteFile writes them.
 func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
@@ -61,12 +65,13 @@ func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, limit+1))
-	if err != nil {
+	var b bytes.Buffer
+	b.Grow(usualBytes)
+	if _, err := b.ReadFrom(io.NewSectionReader(f, 0, limit+1)); err != nil {
 		return nil, fmt.Errorf("read %s: %w", diskio.Printable(name), err)
 	}
-	if int64(len(b)) > limit {
+	if int64(b.Len()) > limit {
 		return nil, fmt.Errorf("read %s: %w: it has more than %d bytes", diskio.Printable(name), ErrTooLarge, limit)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
