@@ -131,31 +131,43 @@ func (m Manifest) encode() ([]byte, error) {
 }
 
 // decodeManifest reads a manifest. name is for messages.
-func decodeManifest(name string, b []byte) (Manifest, error) {
+func decodeManifest(name string, b []byte) (m Manifest, err error) {
+	m, ok := scanManifest(b)
+	if !ok {
+		m, err = decodeAny(name, b)
+	}
+	if err == nil {
+		if err = m.check(); err != nil {
+			err = &damagedError{name, err.Error()}
+		}
+	}
+	if err != nil {
+		return Manifest{}, err
+	}
+	return m, nil
+}
+
+// decodeAny reads a manifest of any schema that is known.
+func decodeAny(name string, b []byte) (m Manifest, err error) {
 	var head struct {
 		Schema string `json:"schema"`
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
-		return Manifest{}, &damagedError{name, err.Error()}
+		return m, &damagedError{name, err.Error()}
 	}
-	var m Manifest
-	var err error
 	switch head.Schema {
 	case manifestSchema:
 		m, err = decodeFile(b)
 	case manifestSchema1:
 		err = json.Unmarshal(b, &m)
 	default:
-		return Manifest{}, fmt.Errorf("%s has the schema %q; this version of wanrep knows %q",
+		return m, fmt.Errorf("%s has the schema %q; this version of wanrep knows %q",
 			diskio.Printable(name), diskio.Printable(head.Schema), manifestSchema)
 	}
-	if err == nil {
-		err = m.check()
-	}
 	if err != nil {
-		return Manifest{}, &damagedError{name, err.Error()}
+		err = &damagedError{name, err.Error()}
 	}
-	return m, nil
+	return m, err
 }
 
 // decodeFile reads the only form in which encode writes.
