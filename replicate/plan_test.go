@@ -31,6 +31,8 @@ func (e extents) NextData(off int64) (int64, int64, error) {
 	return 0, 0, io.EOF
 }
 
+// TestPlanCoversAllDataOnce: what a source sends from an offset on is all there is, once,
+// and begins there, which is promise 5.
 func TestPlanCoversAllDataOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		size := rapid.Int64Range(1, 4000).Draw(rt, "sectors") * 512

@@ -220,6 +220,9 @@ func layered(ops []crashfs.Op) []crashfs.Op {
 	return nil
 }
 
+// TestCrashAtEveryOperation cuts the power at each operation of a seed and of two points
+// on it. What is to be seen then is whole or not there, which is promise 2, and has all
+// that was acknowledged, which is promise 4.
 func TestCrashAtEveryOperation(t *testing.T) {
 	s := story{plain{}, increments}
 	sweep(t, changing(record(t, s)), func(k int) error { return crashAt(s, honest, k, 2) })
@@ -231,6 +234,8 @@ func TestCrashWhileDisksChange(t *testing.T) {
 	sweep(t, changing(layered(record(t, s))), func(k int) error { return crashAt(s, honest, k, 4) })
 }
 
+// TestErrorAtEveryOperation holds the store to promises 2 and 4 when the disk fails and
+// the process goes on.
 func TestErrorAtEveryOperation(t *testing.T) {
 	s := story{plain{}, increments}
 	errorAt(t, s, record(t, s), 1)

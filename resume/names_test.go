@@ -19,6 +19,8 @@ var hostileNames = []string{
 	strings.Repeat("a", 64), strings.Repeat("a", 65), strings.Repeat("a", 255), strings.Repeat("Ä", 127), strings.Repeat("../", 80),
 }
 
+// TestNamesFromAPeerStayBelowTheirDirectory is promise 7, for names that have broken
+// out of other stores.
 func TestNamesFromAPeerStayBelowTheirDirectory(t *testing.T) {
 	seen := map[string]string{}
 	for _, label := range hostileNames {
@@ -43,7 +45,7 @@ func TestNamesFromAPeerStayBelowTheirDirectory(t *testing.T) {
 }
 
 // TestHostileNamesEndToEnd receives a VM and a disk of each name, and looks at what
-// is on the disk then.
+// is on the disk then, for promise 7.
 func TestHostileNamesEndToEnd(t *testing.T) {
 	fsys := crashfs.New()
 	s, err := Open(fsys, Config{Format: noFormat{}})

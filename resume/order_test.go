@@ -14,7 +14,8 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestOrderOfOperations keeps the order of all durable operations in a file that a
-// review can read: sync, then journal, then acknowledge; and the commit.
+// review can read: sync, then journal, then acknowledge, which is promise 1; and the
+// commit.
 func TestOrderOfOperations(t *testing.T) {
 	fsys := crashfs.New()
 	var lines []string

@@ -228,6 +228,8 @@ func TestPlantedBugsInAnImportAreCaught(t *testing.T) {
 	}
 }
 
+// TestPlantedBugsAreCaught breaks promise 1 in each way that is known, and looks whether
+// the rig notices.
 func TestPlantedBugsAreCaught(t *testing.T) {
 	tests := []struct {
 		name string

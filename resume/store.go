@@ -36,6 +36,9 @@
 // to the disk ends a Part, because what the disk then holds is open; beginning it
 // again goes back to what the journal says.
 //
+// What all this promises, and which tests hold it to that, is the table in
+// test/promises_test.go.
+//
 // The package knows no network and no disk format; those that it needs are
 // [Format] and durable.FS. Start with [Store].
 package resume

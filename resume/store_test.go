@@ -137,6 +137,8 @@ func TestWriteTakesBlocksInOrder(t *testing.T) {
 	}
 }
 
+// TestFinishWithAnotherRoot sends something else than the source's root stands for: by
+// promise 3 it never becomes a point.
 func TestFinishWithAnotherRoot(t *testing.T) {
 	s := open(t, crashfs.New())
 	disk := newSnapshot("os", "abc", block)

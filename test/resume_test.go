@@ -87,7 +87,7 @@ func seed(t *testing.T) *rand.Rand {
 }
 
 // TestKilledAtAnyMoment kills the source, kills the target or stops it, again and
-// again during one point.
+// again during one point, and holds both to promises 3, 4 and 5.
 func TestKilledAtAnyMoment(t *testing.T) {
 	random := seed(t)
 	r := newRig(t, 40<<20)

@@ -95,6 +95,7 @@ func TestOperations(t *testing.T) {
 	}
 }
 
+// TestNothingLeavesTheDirectory: whatever name came through, promise 7 holds here too.
 func TestNothingLeavesTheDirectory(t *testing.T) {
 	outside := t.TempDir()
 	if err := os.WriteFile(filepath.Join(outside, "secret"), []byte("s"), 0o644); err != nil {

@@ -68,8 +68,8 @@ func content(t *testing.T, store *resume.Store, p resume.Point, disk string) []b
 }
 
 // TestIncrements runs again and again over disks that change, through cuts and
-// power cuts. Each point stays what its disks were, and only what changed goes
-// over.
+// power cuts. Each point stays what its disks were, byte for byte, which is promise 3,
+// and only what changed goes over.
 func TestIncrements(t *testing.T) {
 	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
 		var were []map[string][]byte

@@ -81,8 +81,9 @@ func TestCuts(t *testing.T) {
 	}
 }
 
-// TestParkAndComplete takes the line away for 35 minutes. What it logs as measured is
-// a row of "bench reattach".
+// TestParkAndComplete takes the line away for 35 minutes. The next run sends what is
+// missing and nothing below that, which is promise 5. What it logs as measured is a row
+// of "bench reattach".
 func TestParkAndComplete(t *testing.T) {
 	bubble(t, twoDisks(), func(t *testing.T, s *sim) {
 		const outage = 35 * time.Minute
@@ -282,7 +283,7 @@ func TestBoardTellsOfTheOutage(t *testing.T) {
 }
 
 // TestPowerCuts cuts the target's power again and again during one run. What was
-// acknowledged is there each time it comes back.
+// acknowledged is there each time it comes back, which is promise 4.
 func TestPowerCuts(t *testing.T) {
 	told := 0
 	for seed := range uint64(12) {
