@@ -46,7 +46,7 @@ var layers = map[string]layer{
 	"diskio/vhdx":            {imports: []string{"diskio"}, modules: []string{xsys}},
 
 	"quicx/stripe": {tests: []string{rapid}},
-	"quicx":        {imports: []string{"quicx/stripe"}, modules: []string{quicGo, xsys}},
+	"quicx":        {imports: []string{"quicx/stripe"}, modules: []string{quicGo, xnet, xsys}},
 
 	"replicate": {
 		imports: []string{"diskio", "diskio/digest", "diskio/durable", "replicate/progress", "replicate/retain", "replicate/wire", "resume"},
@@ -108,6 +108,7 @@ const (
 	testscript = "github.com/rogpeppe/go-internal/testscript"
 	toml       = "github.com/BurntSushi/toml"
 	ximage     = "golang.org/x/image"
+	xnet       = "golang.org/x/net"
 	xsync      = "golang.org/x/sync"
 	xsys       = "golang.org/x/sys"
 	xterm      = "golang.org/x/term"
