@@ -170,7 +170,7 @@ func guarded(pc net.PacketConn, onSendError func(error), onSent func(bytes int))
 	}
 	if u, ok := pc.(*net.UDPConn); ok {
 		s := &udpSocket{UDPConn: u, guard: newGuard()}
-		return s, &s.guard
+		return gathering(s), &s.guard
 	}
 	s := &packetSocket{PacketConn: pc, guard: newGuard()}
 	return s, &s.guard

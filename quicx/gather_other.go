@@ -1,0 +1,7 @@
+//go:build !linux
+
+package quicx
+
+import "net"
+
+func gathering(s *udpSocket) net.PacketConn { return s }
