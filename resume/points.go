@@ -38,6 +38,9 @@ type Point struct {
 	// Damage is what is known to be damaged of the point's own files. A point that
 	// builds on it has the damage too, where it has nothing of its own.
 	Damage []Damage `json:"damage"`
+	// Tested is when a failover to the point was tested and worked; null in JSON if it
+	// was not.
+	Tested time.Time `json:"tested"`
 }
 
 // A PointDisk is one disk of a Point. Sizes are bytes.
@@ -60,8 +63,9 @@ func (p Point) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(struct {
 		plain
-		Base *string `json:"base"`
-	}{plain(p), orNull(p.Base)})
+		Base   *string    `json:"base"`
+		Tested *time.Time `json:"tested"`
+	}{plain(p), orNull(p.Base), timeOrNull(p.Tested)})
 }
 
 // MarshalJSON writes null for what is not there.
@@ -78,6 +82,13 @@ func orNull(s string) *string {
 		return nil
 	}
 	return &s
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // pointDir returns the directory of a committed point.
@@ -155,6 +166,10 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 	if err != nil {
 		return nil, err
 	}
+	proofs, err := s.proofsOf(vmDir)
+	if err != nil {
+		return nil, err
+	}
 	var list []Point
 	var known Point // one that has a manifest
 	var unnamed []int
@@ -170,6 +185,7 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 		} else {
 			unnamed = append(unnamed, len(list))
 		}
+		p.Tested = proofs.of(name)
 		for _, d := range p.Disks {
 			if damage := chains.damage[pointAndDisk{name, d.Disk}]; damage != nil {
 				p.Damage = append(p.Damage, *damage)

@@ -7,6 +7,7 @@
 //	store.json  lock
 //	<source>/source.json           which process of the source attached last
 //	<source>/<vm>/damage.json      what is known to have rotted
+//	<source>/<vm>/proofs.json      what was tested and verified
 //	<source>/<vm>/parts/<point>/   journal, <disk>.vhdx, <disk>.digests
 //	<source>/<vm>/prune.json       how far the last prune is
 //	<source>/<vm>/points/<point>/  manifest.json, <disk>.vhdx, <disk>.digests
@@ -159,6 +160,9 @@ type vmState struct {
 	// damaging is held by who changes damage, which is under the store's mutex.
 	damaging sync.Mutex
 	damage   []Damage
+	// proving is held by who changes proofs, which are under the store's mutex.
+	proving sync.Mutex
+	proofs  Proofs
 	// readers counts who reads a point, under the store's mutex.
 	readers map[string]int
 }
@@ -200,7 +204,10 @@ func (s *Store) open() error {
 			return fmt.Errorf("recover %s: %w", dir, err)
 		}
 		v := &vmState{dir: dir, part: part}
-		if v.damage, err = s.readDamage(dir); err != nil {
+		if v.damage, err = s.readDamage(dir); err == nil {
+			v.proofs, err = s.readProofs(dir)
+		}
+		if err != nil {
 			return fmt.Errorf("recover %s: %w", dir, err)
 		}
 		s.vms[dir] = v
