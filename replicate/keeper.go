@@ -138,17 +138,17 @@ func (k *keeper) tell(vm PrunedVM) {
 	held := ""
 	switch {
 	case vm.Held != nil && removed == 0:
-		held = "the points of " + vm.VM + " are held: " + *vm.Held
+		held = *vm.Held
 	case vm.Error != nil && !vm.waits:
-		held = "prune of " + vm.VM + ": " + *vm.Error
+		held = "prune: " + *vm.Error
 	}
 	k.mu.Lock()
 	was := k.held[key]
 	k.held[key] = held
 	k.mu.Unlock()
-	k.board.VM(key.source, key.vm, func(b *progress.VM) { b.Held = held })
+	k.board.VM(key.source, key.vm, func(b *progress.VM) { b.Held = diskio.Printable(held) })
 	if held != "" && held != was {
-		k.event(progress.Warning, key, held)
+		k.event(progress.Warning, key, "the points of "+vm.VM+" are held: "+held)
 	}
 }
 

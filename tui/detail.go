@@ -75,7 +75,10 @@ func (m model) vmFacts(c *canvas, vm progress.VM) []fact {
 		newest,
 		rpoFact(c, vm, now),
 		{"damaged", vm.Damage, of(bad, bold)},
+		{"points held", vm.Held, of(warn, bold)},
 		{"points", fmt.Sprint(vm.Points), of(plain)},
+		m.provenFact("verified", vm.Verified),
+		m.provenFact("tested", vm.Tested),
 		{"state", stateSince(sign, vm.State, vm.Since, now), of(t, bold)},
 		{"because", vm.Because, of(plain)},
 		{"under way", vm.Point, of(plain)},
@@ -104,6 +107,18 @@ func (m model) vmFacts(c *canvas, vm progress.VM) []fact {
 		facts = append(facts, fact{"last run", Ago(j.LastRun, now) + ", " + j.Outcome, of(plain)})
 	}
 	return facts
+}
+
+// provenFact says when the points of a VM were last proved to be good, as only a target
+// knows.
+func (m model) provenFact(label string, at time.Time) fact {
+	switch {
+	case m.status.Role != "target":
+		return fact{}
+	case at.IsZero():
+		return fact{label, "never", of(plain)}
+	}
+	return fact{label, Ago(at, m.now()) + ", " + stamp(at), of(plain)}
 }
 
 // rpoFact says how a VM's lag stands against its RPO.

@@ -32,6 +32,10 @@ type point struct {
 		Stored      int64  `json:"stored"`
 		Durable     int64  `json:"durable"`
 	} `json:"disks"`
+	// Damage lists what of the point's own files is damaged, Tested is when a failover
+	// to it was tested; zero is never.
+	Damage []struct{} `json:"damage"`
+	Tested time.Time  `json:"tested"`
 }
 
 // States of a point in that document.
@@ -182,7 +186,7 @@ func (m model) drawPoints(c *canvas, r rect) {
 	in := c.box(r, title, keys, true)
 	in = rect{in.x, in.y, in.w, in.h}
 	y := in.y
-	for _, text := range m.pointsTrouble(vm, points) {
+	for _, text := range m.aboutPoints(vm, points) {
 		for _, line := range wrap(text, in.w-4) {
 			if y < in.y+in.h {
 				c.put(in.x+2, y, in.w-4, line, of(plain))
@@ -208,8 +212,9 @@ func (m model) drawPoints(c *canvas, r rect) {
 	}
 }
 
-// pointsTrouble says why there is no list, or that what there is may be old.
-func (m model) pointsTrouble(vm progress.VM, points []point) []string {
+// aboutPoints says why there is no list, or that what there is may be old; and else what
+// is to be known of the points together.
+func (m model) aboutPoints(vm progress.VM, points []point) []string {
 	switch {
 	case m.points.err != nil:
 		return []string{m.points.err.Error(), goneHint(m.points.err)}
@@ -217,10 +222,32 @@ func (m model) pointsTrouble(vm progress.VM, points []point) []string {
 		return []string{"asking the appliance " + m.theme.glyphs.cut}
 	case len(points) == 0:
 		return []string{"No restore point of " + vmName(m.status, vm) + " is here yet."}
-	case vm.Damage != "":
-		return []string{"Damaged: " + vm.Damage}
 	}
-	return nil
+	var about []string
+	if vm.Damage != "" {
+		about = append(about, "Damaged: "+vm.Damage)
+	}
+	if vm.Held != "" {
+		about = append(about, "Held: "+vm.Held+". At the target, wanrep points prune --dry-run shows what waits, and --force lets it go.")
+	}
+	return append(about, m.testedFailover(vm, points))
+}
+
+// testedFailover says when a failover to one of the points was last tested.
+func (m model) testedFailover(vm progress.VM, points []point) string {
+	last := point{Tested: vm.Tested}
+	for _, p := range points {
+		if !p.Tested.IsZero() && !p.Tested.Before(last.Tested) {
+			last = p
+		}
+	}
+	switch {
+	case last.Tested.IsZero():
+		return "No failover was tested yet. At the target, wanrep points tested notes one."
+	case last.Point == "":
+		return "Failover tested " + Ago(last.Tested, m.now()) + ", to a point that is gone."
+	}
+	return "Failover tested " + Ago(last.Tested, m.now()) + ", to point " + last.Point + "."
 }
 
 // pointColumns are the widths of the list's columns; 0 leaves one out.
@@ -254,12 +281,16 @@ func (k pointColumns) row(c *canvas, x, y int, p point, now time.Time) {
 		size += d.VirtualSize
 	}
 	sign, tone, state := c.glyphs.idle, faint, p.State
-	switch p.State {
-	case pointCommitted:
-		sign, tone = c.glyphs.ok, good
-	case pointDamaged:
+	switch {
+	case p.State == pointDamaged:
 		sign, tone = c.glyphs.failed, bad
-	case pointPart:
+	case len(p.Damage) > 0:
+		sign, tone, state = c.glyphs.failed, bad, "damage"
+	case p.State == pointCommitted && !p.Tested.IsZero():
+		sign, tone, state = c.glyphs.ok, good, "tested"
+	case p.State == pointCommitted:
+		sign, tone = c.glyphs.ok, good
+	case p.State == pointPart:
 		sign, tone, state = c.glyphs.in, moving, "part "+busyText(share(durable, size))
 	}
 	taken := "unknown"

@@ -24,7 +24,7 @@ func TestPointsAreAsked(t *testing.T) {
 	m := showing(target(branch(t)), 80, 24, unicodeLook)
 	m.fetch = func() answer { return answer{} }
 	m.fetchPoints = pointsFetcher(t.Context(), func(context.Context, progress.VM) (json.RawMessage, error) { asked++; return doc, refuse })
-	m, cmd := press(t, m.move(3), "r")
+	m, cmd := press(t, m.move(5), "r")
 	if m, again := press(t, m, "r"); again != nil || !m.points.open {
 		t.Error("a second question while the first is out")
 	}

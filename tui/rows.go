@@ -137,13 +137,16 @@ func byLag(a, b progress.VM, now time.Time) int {
 }
 
 // urgency orders VMs: first those whose points can't be relied on, then those that
-// have no point as new as it should be, then by the state of what is under way.
+// have no point as new as it should be, then by the state of what is under way. Points
+// that are held wait for a person, but nothing is lost by it.
 func urgency(vm progress.VM, now time.Time) int {
 	switch {
 	case vm.Damage != "":
 		return -2
 	case late(vm, now):
 		return -1
+	case vm.Held != "":
+		return min(severity(vm.State), calm-1)
 	}
 	return severity(vm.State)
 }
@@ -238,7 +241,7 @@ func note(st progress.Status, vm progress.VM, now time.Time) string {
 			next = "next run in " + wait
 		}
 	}
-	return joined(damaged(vm), next, vm.Because)
+	return joined(damaged(vm), next, vm.Because, pointsHeld(vm))
 }
 
 // isDamaged is shown as the state of a VM of which nothing is under way, and whose
@@ -270,6 +273,14 @@ func damaged(vm progress.VM) string {
 		return ""
 	}
 	return isDamaged + ": " + vm.Damage
+}
+
+// pointsHeld says why points stay that the keep rules let go.
+func pointsHeld(vm progress.VM) string {
+	if vm.Held == "" {
+		return ""
+	}
+	return "points held: " + vm.Held
 }
 
 // joined puts texts that are there one behind the other.

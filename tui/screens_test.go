@@ -195,7 +195,8 @@ func throttled(st progress.Status) progress.Status {
 	return st
 }
 
-// target is the other end of the branch, with a store and damage in it.
+// target is the other end of the branch, with a store, damage in it, and points that
+// wait to be looked at.
 func target(st progress.Status) progress.Status {
 	st.Role, st.Name = "target", "dr-paris"
 	l := &st.Links[0]
@@ -217,6 +218,8 @@ func target(st progress.Status) progress.Status {
 			vm.State, vm.Because = progress.Parked, "waits for its source"
 		}
 	}
+	st.VMs[0].Tested, st.VMs[0].Verified = st.Time.Add(-290*time.Minute-7*time.Second), st.Time.Add(-9*time.Hour)
+	st.VMs[1].Held, st.VMs[1].State, st.VMs[1].Because = "5 of 8 points would go at once, more than half", progress.Committed, ""
 	st.VMs[2].Damage = "point 0000000000000005, disk dc01-os: 64 KiB at 1.2 GiB differ"
 	st.Store = progress.Store{Path: "/srv/wanrep", Free: 210 << 30, Total: 4 << 40, Points: 214, Oldest: st.Time.Add(-26 * 24 * time.Hour)}
 	return st
@@ -428,6 +431,8 @@ func TestScreens(t *testing.T) {
 		{name: "vm-detail", w: 80, h: 24, change: func(m model) model { return m.move(2).enter() }},
 		{name: "vm-detail-over-rpo", w: 80, h: 24, change: func(m model) model { return m.enter() }},
 		{name: "vm-detail-damaged", w: 80, h: 24, status: target, change: func(m model) model { return m.enter() }},
+		{name: "vm-detail-held", w: 80, h: 24, status: target, change: func(m model) model { return m.move(3).enter() }},
+		{name: "vm-detail-tested", w: 80, h: 24, status: target, change: func(m model) model { return m.move(5).enter() }},
 		{name: "disk-detail", w: 80, h: 24, change: func(m model) model { return m.move(4).enter() }},
 		{name: "disk-detail-60x16", w: 60, h: 16, change: func(m model) model { return m.move(4).enter() }},
 		{name: "events-detail", w: 80, h: 24, change: func(m model) model { return m.goTo("4").enter() }},
@@ -438,10 +443,11 @@ func TestScreens(t *testing.T) {
 		{name: "pipeline-80x24", w: 80, h: 24, change: func(m model) model { return m.goTo("5") }},
 		{name: "pipeline-detail", w: 80, h: 24, status: throttled, change: func(m model) model { return m.goTo("5").enter() }},
 		{name: "store-80x24", w: 80, h: 24, status: target, change: func(m model) model { return m.goTo("5") }},
-		{name: "points-80x24", w: 80, h: 24, status: target, change: func(m model) model { return listing(m.move(3)).move(1) }},
-		{name: "points-60x16", w: 60, h: 16, status: target, change: func(m model) model { return listing(m.move(3)) }},
-		{name: "points-120x40", w: 120, h: 40, status: target, change: func(m model) model { return listing(m.move(3)) }},
+		{name: "points-80x24", w: 80, h: 24, status: target, change: func(m model) model { return listing(m.move(5)).move(1) }},
+		{name: "points-60x16", w: 60, h: 16, status: target, change: func(m model) model { return listing(m.move(5)) }},
+		{name: "points-120x40", w: 120, h: 40, status: target, change: func(m model) model { return listing(m.move(5)) }},
 		{name: "points-newest", w: 80, h: 24, change: func(m model) model { m = listing(m.move(2)); m.points.older = 4996; return m }},
+		{name: "points-held", w: 80, h: 24, status: target, change: func(m model) model { return listing(m.move(3)) }},
 		{name: "points-none", w: 80, h: 24, status: target, change: listing},
 		{name: "points-unreachable", w: 80, h: 24, change: func(m model) model {
 			next, _ := listPoints(m)

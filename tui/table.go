@@ -74,6 +74,9 @@ func (p *printer) facts(st progress.Status) {
 	if tellsRate(st) {
 		lines = append(lines, []span{{"rate limit: ", of(faint)}, {Rate(float64(st.MaxRate)), of(plain)}})
 	}
+	if tested := testedFailovers(st); tested != nil {
+		lines = append(lines, tested)
+	}
 	var store []span
 	for i, f := range storeFacts(st) {
 		sep := ", "
@@ -91,6 +94,28 @@ func (p *printer) facts(st progress.Status) {
 		}
 		p.line(l)
 	}
+}
+
+// mostTested is how many VMs are named with their last test.
+const mostTested = 5
+
+// testedFailovers tells at a target when failovers were last tested, the longest ago
+// first.
+func testedFailovers(st progress.Status) []span {
+	if st.Role != "target" || len(st.VMs) == 0 {
+		return nil
+	}
+	vms := slices.Clone(st.VMs)
+	slices.SortStableFunc(vms, func(a, b progress.VM) int { return a.Tested.Compare(b.Tested) })
+	var said []string
+	for i, vm := range vms {
+		if i == mostTested && len(vms) > mostTested+1 {
+			said = append(said, fmt.Sprintf("and %d more, later", len(vms)-mostTested))
+			break
+		}
+		said = append(said, vmName(st, vm)+" "+Ago(vm.Tested, st.Time))
+	}
+	return []span{{"failover tested: ", of(faint)}, {strings.Join(said, ", "), of(plain)}}
 }
 
 // A tableColumn is a column of a table.

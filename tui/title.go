@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"wanrep/replicate/progress"
 )
@@ -176,10 +177,13 @@ func (m model) drawSummary(c *canvas, r rect) {
 	}
 	now := m.now()
 	var counts []count
-	eta, unknown := -1.0, false
+	eta, unknown, held := -1.0, false, 0
 	for _, vm := range sorted(st.VMs, byWorst, false, now) {
 		state := unlessHeld(st, vm, vm.State)
 		counts = add(counts, state)
+		if vm.Held != "" {
+			held++
+		}
 		if t := total(vm); moves(state) {
 			unknown = unknown || t.eta < 0
 			eta = max(eta, t.eta)
@@ -200,6 +204,9 @@ func (m model) drawSummary(c *canvas, r rect) {
 		first = slices.Concat(first, []span{{"   ", of(plain)}}, all)
 	}
 	at := c.line(r.x, r.y, left, first...)
+	if text := "   " + c.glyphs.alarm + " " + strconv.Itoa(held) + " held"; held > 0 && width(text) <= left-at {
+		at += c.put(r.x+at, r.y, left-at, text, of(warn))
+	}
 	for _, n := range counts {
 		sign, t := c.state(n.state)
 		text := fmt.Sprintf("   %s %d %s", sign, n.count, n.state)

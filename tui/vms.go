@@ -194,7 +194,11 @@ func (m model) drawVM(c *canvas, x, y int, k columns, r row) {
 	x = m.drawState(c, x, y, k, m.rowName(c, r), state, vm.Since, bold)
 	why := note(m.status, vm, now)
 	tint := of(t)
-	if t == good || t == moving {
+	switch {
+	case t != good && t != moving:
+	case vm.Held != "":
+		tint = of(warn)
+	default:
 		tint = of(faint)
 	}
 	still := !moves(state) && state != isPaused && vm.State != progress.Complete && (vm.State != progress.Waiting || why != "")
@@ -324,7 +328,7 @@ func (m model) aboutVM(vm progress.VM, dot string) string {
 	if !vm.Since.IsZero() {
 		text += " for " + since(vm.Since, m.now())
 	}
-	if why := joined(damaged(vm), heldWhy(m.status, vm), vm.Because); why != "" {
+	if why := joined(damaged(vm), heldWhy(m.status, vm), vm.Because, pointsHeld(vm)); why != "" {
 		return text + ": " + why
 	}
 	text += dot + plural(vm.Points, "point")

@@ -165,7 +165,7 @@ func (v *verdict) judgeVMs(s progress.Status, limits ageLimits) {
 			v.note(healthCritical, "points of %s damaged: %s", name, vm.Damage)
 		}
 		if vm.Held != "" {
-			v.note(healthWarning, "%s", vm.Held)
+			v.note(healthWarning, "points of %s held: %s", name, vm.Held)
 		}
 		at := limits.of(vm)
 		if vm.Newest.IsZero() {

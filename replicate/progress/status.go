@@ -206,8 +206,9 @@ type VM struct {
 	// RPO is the lag that the operator allows, in seconds; 0 if nothing was said.
 	RPO    float64 `json:"rpo"`
 	Points int     `json:"points"`
-	// Verified is when the VM's points were last found as they were committed, Tested
-	// when a failover was last tried and worked; zero is never.
+	// Verified is when a target's scrub last came to the end of the VM's points and knew
+	// of no damage, Tested when somebody last said that a failover was tested and worked;
+	// zero is never, and at a source.
 	Verified time.Time `json:"verified"`
 	Tested   time.Time `json:"tested"`
 	// Damage says what is wrong with the VM's points at a target; empty if nothing
