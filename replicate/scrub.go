@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,10 +118,30 @@ func (s *scrubber) pass(ctx context.Context) error {
 	}
 	skip := s.known(points)
 	var trouble error
+	for len(points) > 0 {
+		n := slices.IndexFunc(points, func(p resume.Point) bool { return p.Source != points[0].Source || p.VM != points[0].VM })
+		if n < 0 {
+			n = len(points)
+		}
+		err := s.scrubVM(ctx, points[:n], &skip)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		trouble = errors.Join(trouble, err)
+		points = points[n:]
+	}
+	s.moved(scrubPosition{Pass: s.at.Pass, Begun: s.at.Begun, Done: true})
+	s.log.Info("scrub done", "pass", s.at.Pass, "took", time.Since(s.at.Begun).Round(time.Second))
+	return trouble
+}
+
+// scrubVM scrubs the points of one VM, beginning behind the disk that was read last if
+// skip is set.
+func (s *scrubber) scrubVM(ctx context.Context, points []resume.Point, skip *bool) (trouble error) {
 	for _, p := range points {
 		for _, d := range p.Disks {
-			if skip {
-				skip = !s.is(p, d.Disk)
+			if *skip {
+				*skip = !s.is(p, d.Disk)
 				continue
 			}
 			if p.State != resume.StateCommitted {
@@ -138,9 +159,10 @@ func (s *scrubber) pass(ctx context.Context) error {
 			s.moved(scrubPosition{Pass: s.at.Pass, Begun: s.at.Begun, Source: p.Source, VM: p.VM, Point: p.Point, Disk: d.Disk})
 		}
 	}
-	s.moved(scrubPosition{Pass: s.at.Pass, Begun: s.at.Begun, Done: true})
-	s.log.Info("scrub done", "pass", s.at.Pass, "took", time.Since(s.at.Begun).Round(time.Second))
-	return trouble
+	if *skip || trouble != nil {
+		return trouble
+	}
+	return s.keeper.verified(vmKey{points[0].Source, points[0].VM}, points)
 }
 
 func (s *scrubber) is(p resume.Point, disk string) bool {

@@ -165,7 +165,8 @@ func (t *Target) showStore() {
 			newest[vmKey{p.Source, p.VM}] = p // they come in their order
 		}
 	}
-	for _, p := range newest {
+	for key, p := range newest {
+		t.keeper.showProofs(key)
 		for _, d := range p.Disks {
 			t.cfg.Board.Disk(p.Source, p.VM, d.Disk, func(b *progress.Disk) {
 				b.State, b.VirtualSize, b.Offset, b.Durable = progress.Committed, d.VirtualSize, d.VirtualSize, d.VirtualSize

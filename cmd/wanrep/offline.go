@@ -24,17 +24,10 @@ func offlineStatus(cfg *configs.Config, now time.Time) progress.Status {
 		addJobs(&s, cfg, because)
 		return s
 	}
-	points, err := listOffline(cfg.Store.Path)
-	if err != nil {
+	var err error
+	if s.VMs, err = storedOffline(cfg.Store.Path); err != nil {
 		s.Events = append(s.Events, progress.Event{Time: now, Level: progress.Error, Text: "read the store: " + err.Error()})
 		return s
-	}
-	for _, p := range points {
-		i := slices.IndexFunc(s.VMs, func(v progress.VM) bool { return v.Source == p.Source && v.VM == p.VM })
-		if i < 0 {
-			s.VMs, i = append(s.VMs, progress.VM{Source: p.Source, VM: p.VM}), len(s.VMs)
-		}
-		addOffline(&s.VMs[i], p)
 	}
 	known, err := knownOffline(cfg.StateDir)
 	if err != nil {
@@ -120,7 +113,8 @@ func knownOffline(path string) ([]replicate.KnownVM, error) {
 	return replicate.KnownVMs(dir)
 }
 
-func listOffline(path string) ([]resume.Point, error) {
+// storedOffline returns the VMs of a store with what it has of them.
+func storedOffline(path string) ([]progress.VM, error) {
 	dir, err := durable.OS(path)
 	if err != nil {
 		return nil, err
@@ -131,5 +125,21 @@ func listOffline(path string) ([]resume.Point, error) {
 		return nil, err
 	}
 	defer store.Close()
-	return store.List()
+	points, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	var vms []progress.VM
+	for _, p := range points {
+		i := slices.IndexFunc(vms, func(v progress.VM) bool { return v.Source == p.Source && v.VM == p.VM })
+		if i < 0 {
+			proofs, err := store.Proofs(p.Source, p.VM)
+			if err != nil {
+				return nil, err
+			}
+			vms, i = append(vms, progress.VM{Source: p.Source, VM: p.VM, Verified: proofs.Verified, Tested: proofs.Tested()}), len(vms)
+		}
+		addOffline(&vms[i], p)
+	}
+	return vms, nil
 }

@@ -74,6 +74,11 @@ func (s *sourceAppliance) Prune(context.Context, json.RawMessage) (json.RawMessa
 	return nil, &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: "prune at the target"}
 }
 
+// NoteTested tells that a source has no points.
+func (s *sourceAppliance) NoteTested(context.Context, json.RawMessage) (json.RawMessage, error) {
+	return nil, &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: "say at the target what was tested"}
+}
+
 // Pause tells that a target has no jobs.
 func (t *targetAppliance) Pause(context.Context, string, string) error {
 	return &control.Error{Code: control.WrongRole, Text: "a target runs no jobs", Tip: "pause the job at its source"}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ the first point of a VM there.`,
 		newPointsShowCommand(),
 		newPointsVerifyCommand(),
 		newPointsExportCommand(),
+		newPointsTestedCommand(),
 		newPointsPruneCommand(),
 		newPointsSeedCommand(),
 	)
@@ -98,7 +100,7 @@ func storeOf(cfg *configs.Config) (string, error) {
 
 // list returns all points: from the store if that was named, else from the
 // running appliance, else from the store that the config names.
-func (f *pointsFlags) list(cmd *cobra.Command) ([]resume.Point, error) {
+func (f *pointsFlags) list(ctx context.Context) ([]resume.Point, error) {
 	if f.store == "" {
 		client, cfg, err := f.client()
 		if err != nil {
@@ -109,7 +111,7 @@ func (f *pointsFlags) list(cmd *cobra.Command) ([]resume.Point, error) {
 				return nil, err
 			}
 		}
-		doc, err := client.Points(cmd.Context())
+		doc, err := client.Points(ctx)
 		var unreachable *control.UnreachableError
 		if err == nil {
 			var points replicate.Points
@@ -141,7 +143,7 @@ func newPointsListCommand() *cobra.Command {
 		Args:        cobra.NoArgs,
 		Annotations: withSchema(replicate.PointsSchema),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			points, err := f.list(cmd)
+			points, err := f.list(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -170,9 +172,9 @@ func printPoints(cmd *cobra.Command, points []resume.Point) error {
 		for _, d := range p.Disks {
 			stored += d.Stored
 		}
-		rows = append(rows, []string{p.Source, p.VM, p.Point, stateOf(p), pointTime(p), fmt.Sprint(len(p.Disks)), formatBytes(stored)})
+		rows = append(rows, []string{p.Source, p.VM, p.Point, stateOf(p), pointTime(p), fmt.Sprint(len(p.Disks)), formatBytes(stored), testedText(p)})
 	}
-	return printTable(cmd.OutOrStdout(), []string{"SOURCE", "VM", "POINT", "STATE", "TIME", "DISKS", "STORED"}, rows)
+	return printTable(cmd.OutOrStdout(), []string{"SOURCE", "VM", "POINT", "STATE", "TIME", "DISKS", "STORED", "TESTED"}, rows)
 }
 
 func pointTime(p resume.Point) string {
@@ -255,7 +257,7 @@ func newPointsShowCommand() *cobra.Command {
 		Args:        cobra.NoArgs,
 		Annotations: withSchema(pointSchema),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			points, err := f.list(cmd)
+			points, err := f.list(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -274,6 +276,7 @@ func newPointsShowCommand() *cobra.Command {
 	}
 	f.addWithSocket(cmd)
 	q.add(cmd)
+	f.complete(cmd, &q)
 	addJSONFlag(cmd, &asJSON)
 	return cmd
 }
@@ -283,7 +286,11 @@ func printPoint(cmd *cobra.Command, p resume.Point) error {
 	if base == "" {
 		base = "none"
 	}
-	for _, row := range [][2]string{{"source", p.Source}, {"VM", p.VM}, {"point", p.Point}, {"base", base}, {"state", stateOf(p)}, {"time", pointTime(p)}} {
+	facts := [][2]string{{"source", p.Source}, {"VM", p.VM}, {"point", p.Point}, {"base", base}, {"state", stateOf(p)}, {"time", pointTime(p)}}
+	if !p.Tested.IsZero() {
+		facts = append(facts, [2]string{"tested", p.Tested.UTC().Format(time.DateTime) + " UTC"})
+	}
+	for _, row := range facts {
 		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%-7s %s\n", row[0], diskio.Printable(row[1])); err != nil {
 			return err
 		}

@@ -91,6 +91,7 @@ appear when all of them are complete and right.`,
 	}
 	f.add(cmd)
 	q.add(cmd)
+	f.complete(cmd, &q)
 	cmd.Flags().StringVar(&to, "to", "", "`directory` to write to")
 	cmd.Flags().StringVar(&format, "format", "vhdx", "vhdx or raw")
 	cmd.MarkFlagRequired("to")

@@ -184,7 +184,7 @@ func (f *pointsFlags) openToChange(cfg *configs.Config) (*resume.Store, error) {
 	}
 	store, err := resume.Open(dir, settings)
 	if _, locked := errors.AsType[*durable.LockedError](err); locked {
-		err = fail(exitFailed, "name the appliance with --config or --socket, and it prunes", "%w", err)
+		err = fail(exitFailed, "name the appliance with --config or --socket, and it does this", "%w", err)
 	}
 	if err != nil {
 		dir.Close()

@@ -83,6 +83,7 @@ a store can't tell by itself is whether its newest points are missing.`,
 	}
 	f.pointsFlags.add(cmd)
 	f.pointQuery.add(cmd)
+	f.complete(cmd, &f.pointQuery)
 	cmd.Flags().BoolVar(&f.offline, "offline", false, "need nothing but the store, which --store names")
 	cmd.Flags().StringArrayVar(&f.pins, "pin", nil, "`pin` of the target that must have signed; may be repeated")
 	cmd.Flags().TextVar(&f.sample, "sample", configs.Share(1), "read only this share of the blocks, \"5%\"")

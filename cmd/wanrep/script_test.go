@@ -236,6 +236,7 @@ var documents = map[string]func() any{
 	verifySchema:           func() any { return new(verifyDocument) },
 	exportSchema:           func() any { return new(exportDocument) },
 	replicate.PruneSchema:  func() any { return new(pruneDocument) },
+	replicate.TestedSchema: func() any { return new(replicate.TestedReport) },
 	seedExportSchema:       func() any { return new(seedExportDocument) },
 	seedImportSchema:       func() any { return new(seedImportDocument) },
 	mapSchema: func() any {

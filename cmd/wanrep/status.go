@@ -71,6 +71,9 @@ than its RPO is a warning, twice that is critical.`,
 			if err := printStatus(cmd, status); err != nil || down == nil {
 				return err
 			}
+			for _, e := range status.Events {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", e.Level, diskio.Printable(e.Text))
+			}
 			return answered(down)
 		},
 	}

@@ -188,6 +188,19 @@ func (t *targetAppliance) Prune(ctx context.Context, request json.RawMessage) (j
 	return doc, errors.Join(pruning, err)
 }
 
+// NoteTested notes in the store that a failover was tested.
+func (t *targetAppliance) NoteTested(_ context.Context, request json.RawMessage) (json.RawMessage, error) {
+	var r replicate.TestedRequest
+	if err := json.Unmarshal(request, &r); err != nil {
+		return nil, &control.Error{Code: control.BadRequest, Text: fmt.Sprintf("read the request: %.200v", err)}
+	}
+	report, err := t.engine.NoteTested(r)
+	if err != nil {
+		return nil, fmt.Errorf("note that point %.32q was tested: %w", r.Point, err)
+	}
+	return json.Marshal(report)
+}
+
 // paired keeps a pairing before the source is told that it succeeded. Whichever
 // copy of a source has the code is the source from now on.
 func (t *targetAppliance) paired(p quicx.Peer) error {

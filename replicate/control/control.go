@@ -21,6 +21,7 @@
 //	POST   /v1/runs          {"job":"…"}; a line a second {"status":…}, then {"report":…,"error":…}
 //	DELETE /v1/runs/{job}    interrupt that run
 //	POST   /v1/prune         a prune request; {"report":…,"error":…}
+//	POST   /v1/tested        which failover was tested; what is known of the point then
 //	POST   /v1/pause         {"job":"…","because":"…"}; without a job all are held
 //	POST   /v1/resume        {"job":"…"}
 //	PUT    /v1/limit         {"rate":bytes a second}; 0 is no limit
@@ -70,6 +71,9 @@ type Appliance interface {
 	// What the request says is the appliance's to read. A report may come even beside
 	// an error. It ends early when ctx does.
 	Prune(ctx context.Context, request json.RawMessage) (report json.RawMessage, err error)
+	// NoteTested notes that a failover was tested, or takes that back. What the request
+	// says is the appliance's to read.
+	NoteTested(ctx context.Context, request json.RawMessage) (report json.RawMessage, err error)
 	// Events are what happens.
 	Events() *progress.Feed[progress.Event]
 	Operation

@@ -61,6 +61,10 @@ func (f *fake) Prune(_ context.Context, request json.RawMessage) (json.RawMessag
 	return request, &Error{Code: WrongRole, Text: "not here"}
 }
 
+func (f *fake) NoteTested(_ context.Context, request json.RawMessage) (json.RawMessage, error) {
+	return request, nil
+}
+
 func (f *fake) Points(context.Context) (json.RawMessage, error) {
 	return nil, &Error{Code: WrongRole, Text: "a source keeps no points"}
 }
@@ -169,6 +173,9 @@ func TestQuestionsAndAnswers(t *testing.T) {
 	report, err := c.Prune(ctx, map[string]bool{"dry_run": true})
 	if code(err) != WrongRole || string(report) != `{"dry_run":true}` {
 		t.Errorf("prune: %s, %v", report, err)
+	}
+	if report, err = c.NoteTested(ctx, map[string]string{"vm": "sql01"}); err != nil || strings.TrimSpace(string(report)) != `{"vm":"sql01"}` {
+		t.Errorf("tested: %s, %v", report, err)
 	}
 	if _, err := c.Points(ctx); code(err) != WrongRole {
 		t.Errorf("Points: got %v, want code %q", err, WrongRole)

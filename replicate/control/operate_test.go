@@ -148,9 +148,11 @@ func TestReadOnlySocketOnlyTells(t *testing.T) {
 	_, points := c.PeerPoints(ctx, "dr/paris", "sql01")
 	_, run := c.Run(ctx, "nightly", func(progress.Status) {})
 	_, offer := c.Offer(ctx)
+	_, prune := c.Prune(ctx, map[string]bool{})
+	_, tested := c.NoteTested(ctx, map[string]bool{})
 	for name, err := range map[string]error{
 		"pause": c.Pause(ctx, "", ""), "resume": c.Resume(ctx, ""), "limit": c.Limit(ctx, 1), "log level": c.SetLogLevel(ctx, slog.LevelDebug),
-		"log": c.Logs(ctx, false, func(LogLine) {}), "peers": peers, "peer": peer, "points at the peer": points, "goroutines": goroutines, "forget": c.Remove(ctx, "branch a/b"), "run": run, "offer": offer,
+		"log": c.Logs(ctx, false, func(LogLine) {}), "peers": peers, "peer": peer, "points at the peer": points, "goroutines": goroutines, "forget": c.Remove(ctx, "branch a/b"), "run": run, "offer": offer, "prune": prune, "tested": tested,
 		"interrupt": c.ask(ctx, http.MethodDelete, "/v1/runs/nightly", nil, nil),
 		"write":     c.ask(ctx, http.MethodPost, "/v1/status", json.RawMessage(`{}`), nil),
 	} {

@@ -72,6 +72,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /v1/peers/{name}/status", plain(s.peerStatus))
 	mux.HandleFunc("GET /v1/peers/{name}/points", plain(s.peerPoints))
 	mux.HandleFunc("POST /v1/prune", s.prune)
+	mux.HandleFunc("POST /v1/tested", plain(s.tested))
 	mux.HandleFunc("POST /v1/pause", plain(s.pause))
 	mux.HandleFunc("POST /v1/resume", plain(s.resume))
 	mux.HandleFunc("PUT /v1/limit", plain(s.limit))
