@@ -262,7 +262,9 @@ func (k *keeper) tellDamage(key vmKey, before, after []resume.Damage, healed []r
 	for _, d := range after {
 		at := disk{d.Point, d.Disk}
 		is[at] = d
-		if old := was[at]; d.Blocks() > old.Blocks() || d.File != "" && old.File == "" || d.Digests != "" && old.Digests == "" {
+		old := was[at]
+		k.board.CountDamage(key.source, key.vm, d.Disk, int64(max(0, d.Blocks()-old.Blocks())), 0)
+		if d.Blocks() > old.Blocks() || d.File != "" && old.File == "" || d.Digests != "" && old.Digests == "" {
 			grew = true
 			k.event(progress.Error, key, "found damage: "+DamageText(d))
 			k.log.Error("damage found", "vm", key.vm, "point", d.Point, "disk", d.Disk, "blocks", d.Blocks(), "file", d.File, "digests", d.Digests)
@@ -271,6 +273,7 @@ func (k *keeper) tellDamage(key vmKey, before, after []resume.Damage, healed []r
 		}
 	}
 	for _, h := range healed {
+		k.board.CountDamage(key.source, key.vm, h.Disk, 0, int64(h.Blocks))
 		delete(was, disk{h.Point, h.Disk})
 	}
 	for at := range was {
@@ -307,14 +310,20 @@ func (k *keeper) showDamage(key vmKey) {
 		k.log.Error("list the points of a VM", "vm", key.vm, "err", err)
 		return
 	}
-	text := damageOf(points)
+	text, blocks := damageOf(points)
 	k.board.VM(key.source, key.vm, func(b *progress.VM) { b.Damage = diskio.Printable(text) })
+	k.board.SetDamaged(key.source, key.vm, blocks)
 }
 
-// damageOf says what is wrong with the points of a VM; nothing if it is empty.
-func damageOf(points []resume.Point) string {
-	text, more := "", 0
+// damageOf says what is wrong with the points of a VM, nothing if it is empty, and how
+// many blocks of each disk are damaged.
+func damageOf(points []resume.Point) (text string, blocks map[string]int64) {
+	more := 0
+	blocks = map[string]int64{}
 	for _, p := range points {
+		for _, d := range p.Damage {
+			blocks[d.Disk] += int64(d.Blocks())
+		}
 		switch {
 		case p.State == resume.StateDamaged:
 			text, more = "point "+p.Point+" can't be read", more+1
@@ -325,5 +334,5 @@ func damageOf(points []resume.Point) string {
 	if more > 1 {
 		text += fmt.Sprintf("; and %d more", more-1)
 	}
-	return text
+	return text, blocks
 }

@@ -113,12 +113,9 @@ func (o out) peer(p progress.PeerCounters) {
 }
 
 func (o out) vm(role string, v progress.VM, job progress.Job, held bool) {
-	peer, paused := v.Source, 0.0
+	peer := v.Source
 	if role == roleSource {
 		peer = job.Peer
-	}
-	if held {
-		paused = 1
 	}
 	for _, d := range v.Disks {
 		labels := []string{role, peer, v.VM, d.Disk} // as in perDisk
@@ -128,15 +125,36 @@ func (o out) vm(role string, v progress.VM, job progress.Job, held bool) {
 			o.gauge(diskPending, float64(max(0, d.Left)), labels...)
 		}
 		o.gauge(diskReplicated, float64(d.Durable), labels...)
-		o.gauge(diskPaused, paused, labels...)
-		o.gauge(diskNewest, seconds(v.Newest), labels...)
-		if v.RPO > 0 {
-			o.gauge(diskRPO, v.RPO, labels...)
-		}
-		o.gauge(diskVerified, seconds(v.Verified), labels...)
-		o.gauge(diskTested, seconds(v.Tested), labels...)
-		o.gauge(diskSeen, seconds(v.FirstSeen), labels...)
+		o.gauge(diskPaused, oneIf(held), labels...)
+		o.protection(role, v, labels)
 	}
+	if len(v.Disks) == 0 {
+		// Nothing is known of its disks, and that should be told all the more.
+		o.protection(role, v, []string{role, peer, v.VM, ""})
+	}
+}
+
+// protection tells what a VM has, with the labels of one of its disks.
+func (o out) protection(role string, v progress.VM, labels []string) {
+	o.gauge(diskNewest, seconds(v.Newest), labels...)
+	if v.RPO > 0 {
+		o.gauge(diskRPO, v.RPO, labels...)
+	}
+	o.gauge(diskSeen, seconds(v.FirstSeen), labels...)
+	if role == roleSource {
+		return
+	}
+	o.gauge(diskVerified, seconds(v.Verified), labels...)
+	o.gauge(diskTested, seconds(v.Tested), labels...)
+	o.gauge(diskSuspect, oneIf(v.Damage != ""), labels...)
+	o.gauge(diskHeld, oneIf(v.Held != ""), labels...)
+}
+
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (o out) counts(role string, d progress.DiskCounters, labels []string) {
@@ -148,6 +166,9 @@ func (o out) counts(role string, d progress.DiskCounters, labels []string) {
 	} else {
 		o.counter(diskReceived, float64(d.Wire), labels...)
 		o.counter(diskWritten, float64(d.Data), labels...)
+		o.gauge(diskDamaged, float64(d.Damaged), labels...)
+		o.counter(diskFound, float64(d.Found), labels...)
+		o.counter(diskHealed, float64(d.Healed), labels...)
 	}
 	o.counter(diskErrors, float64(d.Failures), labels...)
 	o.counter(diskResyncs, float64(d.Restarts), labels...)

@@ -46,7 +46,14 @@ func source() *progress.Board {
 // target is the board of the target that receives it.
 func target() *progress.Board {
 	b := progress.NewBoard("target", "paris", "1.0")
-	b.VM("lyon", "sql01", func(v *progress.VM) { v.RPO, v.Newest = 7200, time.Unix(1500, 0) })
+	b.VM("lyon", "sql01", func(v *progress.VM) {
+		v.RPO, v.Newest, v.Tested, v.Damage, v.Held = 7200, time.Unix(1500, 0), time.Unix(1400, 0), "disk os of point 1: 3 blocks", "the clock went back"
+	})
+	b.SetDamaged("lyon", "sql01", map[string]int64{"os": 7})
+	b.SetDamaged("lyon", "sql01", map[string]int64{"os": 3})
+	b.CountDamage("lyon", "sql01", "os", 7, 0)
+	b.CountDamage("lyon", "sql01", "os", 0, 4)
+	b.VM("lyon", "lost", func(v *progress.VM) { v.Damage = "point 1 can't be read" })
 	b.Disk("lyon", "sql01", "os", func(d *progress.Disk) {
 		d.State, d.VirtualSize = progress.Receiving, 64<<30
 		d.DiskTotals = progress.DiskTotals{Data: 50, Wire: 40}
@@ -63,7 +70,7 @@ func measured(t *testing.T, b *progress.Board) *progress.Board {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go b.Run(ctx)
-	for deadline := time.Now().Add(30 * time.Second); len(b.Counters().Disks) == 0; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(b.Status().Samples) == 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the board does not run")
 		}
@@ -99,6 +106,7 @@ const stable = `build_info config_last_reload_successful config_last_reload_succ
 certificate_expiry_timestamp_seconds rate_limit_bytes_per_second stage_busy_seconds_total
 peer_up peer_rtt_seconds peer_queue_seconds peer_window_bytes peer_lanes peer_line_rate_bytes_per_second peer_lost_packets_total peer_sent_packets_total peer_path_migrations_total
 peer_connects_total peer_redial_attempts_total peer_redial_giveups_total peer_reattach_duration_seconds
+disk_damaged_blocks disk_damage_found_blocks_total disk_damage_healed_blocks_total disk_points_damaged disk_points_held
 disk_state disk_size_bytes disk_pending_bytes disk_replicated_bytes disk_read_bytes_total
 disk_wire_sent_bytes_total disk_wire_received_bytes_total disk_written_bytes_total disk_skipped_bytes_total
 disk_recovery_point_timestamp_seconds disk_rpo_seconds disk_errors_total disk_resyncs_total
@@ -189,7 +197,38 @@ wanrep_peer_up{peer="lyon"} 0
 wanrep_disk_written_bytes_total{disk="os",peer="lyon",role="target",vm="b?d"} 0
 wanrep_disk_written_bytes_total{disk="os",peer="lyon",role="target",vm="sql01"} 50
 `
-	if err := testutil.GatherAndCompare(registry(measured(t, target())), strings.NewReader(want), "wanrep_peer_up", "wanrep_disk_written_bytes_total"); err != nil {
+	want += `# HELP wanrep_disk_damaged_blocks Blocks of 64 KiB of the disk, in all of its points, that are known to be damaged and are not healed yet; only a target knows.
+# TYPE wanrep_disk_damaged_blocks gauge
+wanrep_disk_damaged_blocks{disk="os",peer="lyon",role="target",vm="b?d"} 0
+wanrep_disk_damaged_blocks{disk="os",peer="lyon",role="target",vm="sql01"} 3
+# HELP wanrep_disk_damage_found_blocks_total Blocks that a scrub found damaged.
+# TYPE wanrep_disk_damage_found_blocks_total counter
+wanrep_disk_damage_found_blocks_total{disk="os",peer="lyon",role="target",vm="b?d"} 0
+wanrep_disk_damage_found_blocks_total{disk="os",peer="lyon",role="target",vm="sql01"} 7
+# HELP wanrep_disk_damage_healed_blocks_total Damaged blocks that were put back as they had been committed.
+# TYPE wanrep_disk_damage_healed_blocks_total counter
+wanrep_disk_damage_healed_blocks_total{disk="os",peer="lyon",role="target",vm="b?d"} 0
+wanrep_disk_damage_healed_blocks_total{disk="os",peer="lyon",role="target",vm="sql01"} 4
+# HELP wanrep_disk_points_damaged 1 while something is known to be wrong with the VM's points; only a target knows.
+# TYPE wanrep_disk_points_damaged gauge
+wanrep_disk_points_damaged{disk="",peer="lyon",role="target",vm="lost"} 1
+wanrep_disk_points_damaged{disk="os",peer="lyon",role="target",vm="b?d"} 0
+wanrep_disk_points_damaged{disk="os",peer="lyon",role="target",vm="sql01"} 1
+# HELP wanrep_disk_points_held 1 while points stay at a target that its keep rules let go, because a person has to look at them first or they can't be removed.
+# TYPE wanrep_disk_points_held gauge
+wanrep_disk_points_held{disk="",peer="lyon",role="target",vm="lost"} 0
+wanrep_disk_points_held{disk="os",peer="lyon",role="target",vm="b?d"} 0
+wanrep_disk_points_held{disk="os",peer="lyon",role="target",vm="sql01"} 1
+# HELP wanrep_disk_failover_test_last_success_timestamp_seconds When somebody last said that a failover was tested and worked; 0 is never.
+# TYPE wanrep_disk_failover_test_last_success_timestamp_seconds gauge
+wanrep_disk_failover_test_last_success_timestamp_seconds{disk="",peer="lyon",role="target",vm="lost"} 0
+wanrep_disk_failover_test_last_success_timestamp_seconds{disk="os",peer="lyon",role="target",vm="b?d"} 0
+wanrep_disk_failover_test_last_success_timestamp_seconds{disk="os",peer="lyon",role="target",vm="sql01"} 1400
+`
+	err = testutil.GatherAndCompare(registry(measured(t, target())), strings.NewReader(want), "wanrep_peer_up", "wanrep_disk_written_bytes_total",
+		"wanrep_disk_damaged_blocks", "wanrep_disk_damage_found_blocks_total", "wanrep_disk_damage_healed_blocks_total",
+		"wanrep_disk_points_damaged", "wanrep_disk_points_held", "wanrep_disk_failover_test_last_success_timestamp_seconds")
+	if err != nil {
 		t.Error(err)
 	}
 }

@@ -49,6 +49,9 @@ var (
 	diskSkipped    = describe("disk_skipped_bytes_total", "Bytes that did not have to be sent: zeros, or the same as in the point before.", append([]string{"reason"}, perDisk...)...)
 	diskErrors     = describe("disk_errors_total", "How often a run failed for the disk.", perDisk...)
 	diskResyncs    = describe("disk_resyncs_total", "How often the disk began again at an earlier offset of its point.", perDisk...)
+	diskDamaged    = describe("disk_damaged_blocks", "Blocks of 64 KiB of the disk, in all of its points, that are known to be damaged and are not healed yet; only a target knows.", perDisk...)
+	diskFound      = describe("disk_damage_found_blocks_total", "Blocks that a scrub found damaged.", perDisk...)
+	diskHealed     = describe("disk_damage_healed_blocks_total", "Damaged blocks that were put back as they had been committed.", perDisk...)
 	diskPaused     = describe("disk_paused", "1 while the operator holds the disk's job.", perDisk...)
 )
 
@@ -56,8 +59,10 @@ var (
 var (
 	diskNewest   = describe("disk_recovery_point_timestamp_seconds", "When the newest restore point was taken; 0 is never.", perDisk...)
 	diskRPO      = describe("disk_rpo_seconds", "How old the newest restore point may become; absent without an RPO.", perDisk...)
-	diskVerified = describe("disk_verify_last_success_timestamp_seconds", "When the restore points were last found as they were committed; 0 is never.", perDisk...)
-	diskTested   = describe("disk_failover_test_last_success_timestamp_seconds", "When a failover was last tested and worked; 0 is never.", perDisk...)
+	diskVerified = describe("disk_verify_last_success_timestamp_seconds", "When the scrub last came to the end of the VM's points and knew of no damage; 0 is never. [scrub] sample says how much of them it reads.", perDisk...)
+	diskTested   = describe("disk_failover_test_last_success_timestamp_seconds", "When somebody last said that a failover was tested and worked; 0 is never.", perDisk...)
+	diskSuspect  = describe("disk_points_damaged", "1 while something is known to be wrong with the VM's points; only a target knows.", perDisk...)
+	diskHeld     = describe("disk_points_held", "1 while points stay at a target that its keep rules let go, because a person has to look at them first or they can't be removed.", perDisk...)
 	diskSeen     = describe("disk_first_seen_timestamp_seconds", "Since when this appliance knows the disk's VM.", perDisk...)
 )
 

@@ -271,13 +271,7 @@ func (b *Board) measure() {
 		v := &b.status.VMs[i]
 		for j := range v.Disks {
 			d := &v.Disks[j]
-			key := diskKey{v.Source, v.VM, d.Disk}
-			life := b.disks[key]
-			if life == nil {
-				life = &diskLife{DiskCounters: DiskCounters{Source: v.Source, VM: v.VM, Disk: d.Disk}}
-				b.disks[key] = life
-			}
-			moved := life.count(v.Point, *d)
+			moved := b.life(v.Source, v.VM, d.Disk).count(v.Point, *d)
 			second.Wire += float64(moved.Wire)
 			second.Data += float64(moved.Data)
 			estimate(d, float64(moved.Read), float64(moved.Wire))

@@ -19,6 +19,10 @@ type DiskCounters struct {
 	// Failures counts how often a run failed for the disk, Restarts how often it
 	// began again at an earlier offset of the same point.
 	Failures, Restarts int64
+	// Damaged is how many blocks of the disk's points are known to be damaged now, at a
+	// target. Found and Healed count those that were found to be, and those that were
+	// healed.
+	Damaged, Found, Healed int64
 }
 
 // PeerCounters are those of all links with one peer.
@@ -62,6 +66,42 @@ type diskLife struct {
 	state   string
 	point   string
 	durable int64
+}
+
+// SetDamaged says how many blocks of each disk of a VM are known to be damaged now; of
+// the disks that are not named none are.
+func (b *Board) SetDamaged(source, vm string, blocks map[string]int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, l := range b.disks {
+		if key.source == source && key.vm == vm {
+			l.Damaged = 0
+		}
+	}
+	for disk, n := range blocks {
+		b.life(source, vm, disk).Damaged = n
+	}
+}
+
+// CountDamage counts blocks of a disk that were found damaged, and that were healed.
+func (b *Board) CountDamage(source, vm, disk string, found, healed int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l := b.life(source, vm, disk)
+	l.Found += found
+	l.Healed += healed
+}
+
+// life returns the counters of a disk, which it makes if there are none. It is called
+// with the mutex.
+func (b *Board) life(source, vm, disk string) *diskLife {
+	key := diskKey{source, vm, disk}
+	l := b.disks[key]
+	if l == nil {
+		l = &diskLife{DiskCounters: DiskCounters{Source: source, VM: vm, Disk: disk}}
+		b.disks[key] = l
+	}
+	return l
 }
 
 // count adds what changed since the last time, and returns it.

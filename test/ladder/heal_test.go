@@ -81,6 +81,20 @@ func (s *sim) wantDamage(when string, want ...string) {
 	}
 }
 
+// wantBlocks checks how many blocks of disk data are damaged now, and how many were found
+// and healed since the target was started.
+func (s *sim) wantBlocks(when string, damaged, found, healed int64) {
+	s.t.Helper()
+	for _, d := range s.board.Counters().Disks {
+		got := [3]int64{d.Damaged, d.Found, d.Healed}
+		if want := [3]int64{damaged, found, healed}; d.Disk == "data" && got != want {
+			s.t.Errorf("%s: damaged, found and healed are %d, want %d", when, got, want)
+		} else if d.Disk != "data" && got != [3]int64{} {
+			s.t.Errorf("%s: disk %s: %d", when, d.Disk, got)
+		}
+	}
+}
+
 // told reports whether the target's operator was told something.
 func (s *sim) told(text string) bool {
 	for _, e := range s.board.Status().Events {
@@ -109,10 +123,16 @@ func TestRotIsScrubbedAndHealed(t *testing.T) {
 		s.disks["data"].change(1) // blocks 1, 18, 35 and so on
 		run()
 		s.wantDamage("before anything rots")
+		time.Sleep(2 * time.Hour)
+		rotten := time.Now()
 		s.rot(1, "data", first, 3, 4, 30)
 		s.rot(2, "data", s.disks["data"].content, 1)
 		time.Sleep(2 * time.Hour)
 		s.wantDamage("after a scrub", "1 data: 3-5 30-31", "2 data: 1-2")
+		s.wantBlocks("after a scrub", 4, 4, 0)
+		if at := s.board.Status().VMs[0].Verified; at.IsZero() || at.After(rotten) {
+			t.Errorf("verified at %v; what was found good has rotted at %v", at, rotten)
+		}
 		if !s.told("found damage: disk data of point 0000000000000001: 3 blocks, the first at 196608") {
 			t.Errorf("nobody was told of the damage: %+v", s.board.Status().Events)
 		}
@@ -120,6 +140,7 @@ func TestRotIsScrubbedAndHealed(t *testing.T) {
 		// What is known survives a restart, and the scrub of the new process.
 		s.powerCut(3, time.Minute)
 		s.wantDamage("after a power cut", "1 data: 3-5 30-31", "2 data: 1-2")
+		s.wantBlocks("after a power cut", 4, 0, 0)
 		for _, d := range run().VMs[0].Disks {
 			want := int64(0)
 			if d.Disk == "data" {
@@ -131,6 +152,11 @@ func TestRotIsScrubbedAndHealed(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		s.wantDamage("after the next run")
+		s.wantBlocks("after the next run", 0, 0, 4)
+		time.Sleep(2 * time.Hour)
+		if at := s.board.Status().VMs[0].Verified; time.Since(at) > time.Hour {
+			t.Errorf("verified at %v, %v ago", at, time.Since(at))
+		}
 		for _, text := range []string{"healed 3 blocks of disk data in point 0000000000000001", "healed 1 block of disk data in point 0000000000000002"} {
 			if !s.told(text) {
 				t.Errorf("nobody was told: %s", text)
