@@ -32,7 +32,7 @@ var layers = map[string]layer{
 			"resume", "resume/vhdxstore", "test/wan", "tui",
 		},
 		modules: []string{blake3, cobra, xsys, xterm},
-		tests:   []string{"diskio/raw", creackPTY, testscript},
+		tests:   []string{"diskio/raw", "replicate/wire", creackPTY, testscript},
 	},
 	"configs": {modules: []string{toml}},
 
