@@ -21,6 +21,7 @@ type clinic struct {
 	t              *testing.T
 	source, target string // names of the namespaces
 	dir            string
+	serve          *exec.Cmd // the target
 }
 
 const (
@@ -78,14 +79,11 @@ func (c *clinic) admit() {
 	c.t.Helper()
 	c.run(c.target, "init", "target", "--dir", "dr", "--name", "paris", "--listen", clinicTarget+":7443")
 	c.run(c.source, "init", "source", "--dir", "branch", "--name", "lyon")
-	serve := c.wanrep(c.target, "serve", "--config", "dr/wanrep.toml")
-	if err := serve.Start(); err != nil {
+	c.serve = c.wanrep(c.target, "serve", "--config", "dr/wanrep.toml")
+	if err := c.serve.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	c.t.Cleanup(func() {
-		serve.Process.Signal(syscall.SIGTERM)
-		serve.Wait()
-	})
+	c.t.Cleanup(c.end)
 	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(c.dir, "dr", "wanrep.sock")); err == nil {
 			break
@@ -93,6 +91,21 @@ func (c *clinic) admit() {
 			c.t.Fatal("the target does not serve: ", err)
 		}
 	}
+	c.pair()
+}
+
+// end stops the target.
+func (c *clinic) end() {
+	if c.serve != nil {
+		c.serve.Process.Signal(syscall.SIGTERM)
+		c.serve.Wait()
+	}
+	c.serve = nil
+}
+
+// pair lets the source join the target.
+func (c *clinic) pair() {
+	c.t.Helper()
 	var offer struct {
 		Code string `json:"code"`
 	}
@@ -103,6 +116,21 @@ func (c *clinic) admit() {
 		c.t.Fatal(err)
 	}
 	c.run(c.source, "pair", "join", clinicTarget+":7443", "--config", "branch/wanrep.toml", "--code-file", "code")
+}
+
+// pairAnew pairs as the doctor says where one knows the other, and the other does not.
+func (c *clinic) pairAnew() {
+	c.t.Helper()
+	c.run(c.source, "pair", "remove", "paris", "--config", "branch/wanrep.toml")
+	c.pair()
+}
+
+// behindRouter makes the target's namespace a router on the way to other networks, of
+// which it knows none.
+func (c *clinic) behindRouter() {
+	c.t.Helper()
+	c.do("ip netns exec " + c.target + " sysctl -q -w net.ipv4.ip_forward=1")
+	c.do("ip -n " + c.source + " route add default via " + clinicTarget)
 }
 
 // examine lets the source's doctor look, and returns its findings by their check.
@@ -168,6 +196,7 @@ func TestDoctorOnTheNetwork(t *testing.T) {
 		state  string
 		text   string
 		hint   string
+		cure   func(c *clinic) // what the hint says; nil if that is not for the test to do
 	}{
 		{name: "all is well", check: "clock", state: findingOK, text: "agrees with paris"},
 		{name: "no name", change: replaced(clinicTarget, "nowhere.invalid"),
@@ -175,11 +204,31 @@ func TestDoctorOnTheNetwork(t *testing.T) {
 		{name: "no route", change: replaced(clinicTarget, "203.0.113.9"),
 			check: "route", state: findingFailed, text: "203.0.113.9: connect: network is unreachable", hint: "ip route get 203.0.113.9"},
 		{name: "another key", change: func(config string) string { return aPin.ReplaceAllString(config, "${1}AAAA") },
-			check: "link", state: findingFailed, text: "another appliance answers", hint: "here: wanrep pair remove paris, wanrep pair join " + clinicTarget + ":7443"},
-		{name: "a firewall", harm: func(c *clinic) { c.do("ip -n " + c.target + " route add blackhole " + clinicSource + "/32") },
+			check: "link", state: findingFailed, text: "another appliance answers", hint: "here: wanrep pair remove paris, wanrep pair join " + clinicTarget + ":7443", cure: (*clinic).pairAnew},
+		{name: "no pairing here", harm: func(c *clinic) { c.run(c.source, "pair", "remove", "paris", "--config", "branch/wanrep.toml") },
+			check: "pairing", state: findingWarning, text: "not paired with any target", hint: "run wanrep pair offer at the target, then wanrep pair join ADDRESS here", cure: (*clinic).pair},
+		{name: "no pairing there", harm: func(c *clinic) { c.run(c.target, "pair", "remove", "lyon", "--config", "dr/wanrep.toml") },
+			check: "link", state: findingFailed, text: "does not accept", hint: "there: wanrep pair offer; here: wanrep pair remove paris, wanrep pair join " + clinicTarget + ":7443", cure: (*clinic).pairAnew},
+		{name: "a closed port", harm: (*clinic).end,
+			check: "link", state: findingFailed, text: "no answer", hint: "the machine answers, but no appliance listens there, or a firewall there rejects UDP: is wanrep serve running at the target? There: wanrep doctor"},
+		{name: "a router that knows no way", harm: (*clinic).behindRouter, change: replaced(clinicTarget, "203.0.113.9"),
+			check: "link", state: findingFailed, text: "no answer", hint: "a router or firewall on the way says that UDP to 203.0.113.9:7443 does not get there (network is unreachable)"},
+		{name: "a firewall that refuses UDP", harm: func(c *clinic) {
+			c.behindRouter()
+			c.do("ip -n " + c.target + " rule add ipproto udp prohibit")
+		}, change: replaced(clinicTarget, "203.0.113.9"),
+			check: "link", state: findingFailed, text: "no answer", hint: "a router or firewall on the way says that UDP to 203.0.113.9:7443 does not get there (no route to host)"},
+		{name: "a firewall that drops UDP", harm: func(c *clinic) { c.do("ip -n " + c.target + " rule add ipproto udp blackhole") },
+			check: "link", state: findingFailed, text: "no answer", hint: "at the target: sudo nft insert rule inet filter input udp dport 7443 accept",
+			cure: func(c *clinic) { c.do("ip -n " + c.target + " rule del ipproto udp blackhole") }},
+		{name: "nothing comes back", harm: func(c *clinic) { c.do("ip -n " + c.target + " route add blackhole " + clinicSource + "/32") },
 			check: "link", state: findingFailed, text: "no answer", hint: "a firewall on the way drops UDP: ask for UDP to " + clinicTarget + ":7443"},
 		{name: "a narrow tunnel", harm: func(c *clinic) { c.do("ip -n " + c.source + " link set here mtu 1100") },
-			check: "mtu", state: findingFailed, text: "1100 bytes to " + clinicTarget + ", QUIC needs 1228", hint: "ip link set dev DEVICE mtu 1228"},
+			check: "mtu", state: findingFailed, text: "1100 bytes to " + clinicTarget + ", QUIC needs 1228", hint: "ip link set dev DEVICE mtu 1228",
+			cure: func(c *clinic) {
+				c.do("ip -n " + c.source + " link set dev here mtu 1228")
+				c.do("ip -n " + c.target + " link set dev there mtu 1228")
+			}},
 		{name: "a narrow tunnel that nobody knows of", harm: func(c *clinic) { c.do("ip -n " + c.target + " link set there mtu 1100") },
 			check: "link", state: findingFailed, text: "no answer", hint: "datagrams of 1 byte get there and those of 1200 do not"},
 	}
@@ -195,6 +244,10 @@ func TestDoctorOnTheNetwork(t *testing.T) {
 				tt.harm(c)
 			}
 			expectFinding(t, c.examine(), tt.check, tt.state, tt.text, tt.hint)
+			if tt.cure != nil {
+				tt.cure(c)
+				expectFinding(t, c.examine(), "clock", findingOK, "agrees with paris", "")
+			}
 		})
 	}
 }
@@ -298,4 +351,36 @@ func TestDoctorOfAFullStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectFinding(t, examine(), "store", findingFailed, "", "df -h "+store)
+}
+
+// TestDoctorOfSmallBuffers examines a machine that allows processes little.
+func TestDoctorOfSmallBuffers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount over a file of the kernel")
+	}
+	if _, err := exec.LookPath("unshare"); err != nil {
+		t.Skip("needs the program unshare: ", err)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("wanrep", "init", "source", "--dir", "branch", "--name", "lyon")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, tt := range []struct{ receive, send, state, text, hint string }{
+		{"212992", "7340032", findingWarning, "208.0 KiB to receive and 7.0 MiB to send at most, 7.0 MiB wanted", "sudo sysctl -w net.core.rmem_max=7340032 net.core.wmem_max=7340032"},
+		{"7340032", "212992", findingWarning, "7.0 MiB to receive and 208.0 KiB to send at most, 7.0 MiB wanted", "sudo sysctl -w net.core.rmem_max=7340032 net.core.wmem_max=7340032"},
+		{"7340032", "7340032", findingOK, "7.0 MiB to receive", ""},
+	} {
+		script := `for name in rmem_max wmem_max; do mount --bind "$name" "/proc/sys/net/core/$name" || exit; done; wanrep doctor --config branch/wanrep.toml --json`
+		for name, text := range map[string]string{"rmem_max": tt.receive, "wmem_max": tt.send} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.Command("unshare", "-m", "sh", "-c", script)
+		cmd.Dir = dir
+		out, _ := cmd.Output()
+		expectFinding(t, findings(t, out), "socket buffer", tt.state, tt.text, tt.hint)
+	}
 }

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// wantedBuffer is the socket buffer with which a fast line loses nothing
+	// wantedBuffer is the size of both socket buffers with which a fast line loses nothing
 	// while the process is not scheduled; quic-go asks for as much.
 	wantedBuffer = 7 << 20
 	// littleSpace is where a store's free space is worth a warning.
@@ -34,6 +34,8 @@ const (
 type doctor struct {
 	cfg  *configs.Config
 	tell func(finding)
+	// serves tells that the appliance runs.
+	serves bool
 }
 
 func (d *doctor) isSource() bool { return d.cfg.Role == configs.RoleSource }
@@ -56,6 +58,7 @@ func (d *doctor) identity() *quicx.Identity {
 func (d *doctor) running(ctx context.Context) {
 	status, err := (&control.Client{Socket: d.cfg.Control.Socket}).Status(ctx)
 	u, down := errors.AsType[*control.UnreachableError](err)
+	d.serves = !down || u.Forbidden()
 	switch {
 	case down && u.Forbidden():
 		d.tell(bad("appliance", "", err))
@@ -79,18 +82,18 @@ func (d *doctor) running(ctx context.Context) {
 
 // buffers checks that the kernel lets a process have large enough socket buffers.
 func (d *doctor) buffers() {
-	if size, set, ok := maxSocketBuffer(); ok {
-		d.tell(bufferFinding(size, set))
+	if receive, send, ok := maxSocketBuffer(); ok {
+		d.tell(bufferFinding(receive, send))
 	}
 }
 
-// bufferFinding judges the largest buffer that a process may ask for; set is the
-// command that changes it.
-func bufferFinding(size int64, set string) finding {
-	if size < wantedBuffer {
-		return odd("socket buffer", fmt.Sprintf(set, wantedBuffer), "%s at most, %s wanted for a fast line", tui.Bytes(size), tui.Bytes(wantedBuffer))
+// bufferFinding judges the largest buffers that a process may ask for.
+func bufferFinding(receive, send int64) finding {
+	text := fmt.Sprintf("%s to receive and %s to send at most", tui.Bytes(receive), tui.Bytes(send))
+	if min(receive, send) < wantedBuffer {
+		return odd("socket buffer", fmt.Sprintf(setBuffers, wantedBuffer), "%s, %s wanted for a fast line", text, tui.Bytes(wantedBuffer))
 	}
-	return good("socket buffer", "%s at most", tui.Bytes(size))
+	return good("socket buffer", "%s", text)
 }
 
 // disks opens every disk and reads its first bytes.
@@ -223,6 +226,8 @@ func (d *doctor) listens() {
 	case err == nil:
 		pc.Close()
 		d.tell(odd("listen", "start it with wanrep serve; a firewall here must let UDP in: "+letIn(address), "nobody listens on UDP %s", address))
+	case isAddrInUse(err) && !d.serves:
+		d.tell(bad("listen", showListeners+" shows which; stop it, or set [listen] address", fmt.Errorf("another process has UDP %s", address)))
 	case isAddrInUse(err):
 		d.tell(good("listen", "UDP %s is taken, which the running appliance does", address))
 	default:

@@ -244,14 +244,18 @@ func linkHint(err error, p configs.Peer, addresses []netip.AddrPort, fits bool) 
 		return e.Hint()
 	}
 	for _, a := range addresses {
-		if portClosed(a, 1) {
-			return "the machine answers, but no appliance listens there: is wanrep serve running at the target? There: wanrep doctor"
+		switch said := answerTo(a, 1); {
+		case errors.Is(said, syscall.ECONNREFUSED):
+			return "the machine answers, but no appliance listens there, or a firewall there rejects UDP: is wanrep serve running at the target? There: wanrep doctor"
+		case errors.Is(said, syscall.EHOSTUNREACH), errors.Is(said, syscall.ENETUNREACH), errors.Is(said, syscall.EACCES):
+			return fmt.Sprintf("a router or firewall on the way says that UDP to %v does not get there (%v): it has to let that through, out and back", a, said)
 		}
 	}
 	for _, a := range addresses {
 		// Where small datagrams get an answer and large ones do not, size matters.
 		neighbour := netip.AddrPortFrom(a.Addr(), a.Port()^1)
-		if portClosed(neighbour, 1) && !portClosed(neighbour, quicBytes) {
+		closed := func(bytes int) bool { return errors.Is(answerTo(neighbour, bytes), syscall.ECONNREFUSED) }
+		if closed(1) && !closed(quicBytes) {
 			return fmt.Sprintf("datagrams of 1 byte get there and those of %d do not: a tunnel on the way drops what is too large and does not say so; raise its MTU to %d",
 				quicBytes, leastMTU(a.Addr()))
 		}
@@ -260,19 +264,24 @@ func linkHint(err error, p configs.Peer, addresses []netip.AddrPort, fits bool) 
 		strings.Join(p.Addresses, ", "), letIn(p.Addresses[0]))
 }
 
-// portClosed reports whether the machine at a UDP address says to a datagram of so
-// many bytes that nobody listens there. A link's own sockets are not connected, and
-// so never hear it (udp(7)).
-func portClosed(address netip.AddrPort, bytes int) bool {
+// answerTo returns what the network says to a datagram of so many bytes, as ICMP tells
+// it: that nobody listens at the address, or that there is no way to it. It is nil or a
+// timeout if it says nothing. A link's own sockets are not connected, and so never hear
+// it (udp(7)).
+func answerTo(address netip.AddrPort, bytes int) error {
 	conn, err := net.Dial("udp", address.String())
 	if err != nil {
-		return false
+		return reasonOf(err)
 	}
 	defer conn.Close()
+	hearAll(conn)
 	conn.SetDeadline(time.Now().Add(portTimeout))
 	// What is sent is no QUIC packet, so an appliance does not answer it.
 	if _, err = conn.Write(make([]byte, bytes)); err == nil {
 		_, err = conn.Read(make([]byte, 1))
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
+	if call, ok := errors.AsType[syscall.Errno](err); ok {
+		return call
+	}
+	return err
 }
