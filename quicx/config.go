@@ -67,7 +67,8 @@ type Config struct {
 	// any address.
 	Uplinks []Uplink
 	// TicketDir keeps the session tickets that make a reattach one round trip
-	// shorter, across restarts. Default: none are kept.
+	// shorter, and what was learned of the lines to a peer, across restarts.
+	// Default: none are kept.
 	TicketDir string
 	// IdleTimeout is how long a silent link lives. Default: 60 s.
 	IdleTimeout time.Duration

@@ -16,6 +16,7 @@ type Endpoint struct {
 	cfg     Config
 	uplinks []*uplink
 	tickets *ticketStore
+	lines   *lineBook
 	quic    *quic.Config
 	pace    *pace
 
@@ -30,9 +31,6 @@ type Endpoint struct {
 	spares map[Pin]*Link
 	// attached has the peers that had a link before: the next is a reattach.
 	attached map[Pin]bool
-	// lanesOf has how many lanes the last link to a peer had, if its line loses
-	// packets at random: the next one begins with half as many.
-	lanesOf map[Pin]int
 	// cautious has the peers whose last link died of silence, or before the peer
 	// had answered at all: the line is probably still dead, so the next dial
 	// tries all ways and waits for an answer. 0-RTT would have it return at once
@@ -55,6 +53,7 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 		announcer: announcer{on: cfg.OnEvent, log: cfg.Log},
 		cfg:       cfg,
 		tickets:   &ticketStore{dir: cfg.TicketDir},
+		lines:     &lineBook{dir: cfg.TicketDir, lines: make(map[Pin]map[string]line)},
 		quic:      quicConfig(cfg.IdleTimeout, cfg.KeepAlive, DefaultMaxStreams),
 		pace:      newPace(cfg.MaxRate),
 		ctx:       ctx,
@@ -63,7 +62,6 @@ func NewEndpoint(cfg Config) (*Endpoint, error) {
 		spares:    make(map[Pin]*Link),
 		attached:  make(map[Pin]bool),
 		cautious:  make(map[Pin]bool),
-		lanesOf:   make(map[Pin]int),
 		wakers:    make(map[chan struct{}]bool),
 	}
 	open := cfg.Sockets
@@ -156,14 +154,13 @@ func (e *Endpoint) Forget(p Peer) error {
 	e.mu.Lock()
 	delete(e.attached, pin)
 	delete(e.cautious, pin)
-	delete(e.lanesOf, pin)
 	e.mu.Unlock()
 	e.each(func(l *Link) {
 		if l.pin == pin {
 			l.Close(CodeNotPaired, "the source removed the pairing")
 		}
 	})
-	return e.tickets.drop(pin)
+	return errors.Join(e.tickets.drop(pin), e.lines.drop(pin))
 }
 
 // Dial makes one attempt to reach p: it looks up the addresses, tries the ways
@@ -236,20 +233,6 @@ func (e *Endpoint) takeSpare(pin Pin) *Link {
 		return nil
 	}
 	return l
-}
-
-func (e *Endpoint) noteLanes(pin Pin, n int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.lanesOf[pin] = n
-}
-
-// lanesBefore returns how many lanes a link begins with once it has something to
-// do.
-func (e *Endpoint) lanesBefore(pin Pin) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.lanesOf[pin] / 2
 }
 
 // gone is called by a link when it has ended.

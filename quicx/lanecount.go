@@ -20,16 +20,28 @@ const (
 	// busyShare is the part of the time in which streams wait for the link from
 	// which on it is what limits.
 	busyShare = 0.5
+	// firstWindow is what a new lane has under way at first: 32 packets with quic-go.
+	firstWindow = 32 * 1400
 	// restAfter is how long a link may have little to do before its lanes end.
 	restAfter = 10 * time.Second
-	// lossWeight is over how many sights loss is smoothed, and ownFades what is left
-	// after each of the most loss that was seen with few lanes.
-	lossWeight = 4
-	ownFades   = 0.98
+	// lossKept is what is left at each sight of the packets counted before: one packet
+	// in a thousand is not lost in each. ownFades is what is left of the most loss that
+	// was seen with few lanes, bestFades of the best rate.
+	lossKept  = 0.75
+	ownFades  = 0.98
+	bestFades = 0.995
+	// jitterWeight is over how many sights jitter is smoothed.
+	jitterWeight = 4
 	// lossSlack is how much loss may vary by itself: it comes in bursts.
 	lossSlack = 0.01
 	// fullSights is how many sights in a row must say that the line is full.
 	fullSights = 3
+	// queuedSights is how many must say that packets queue: one may be chance.
+	queuedSights = 2
+	// fewerAt and slowerAt say when a suspicion is looked into: with this share of the
+	// lanes the line would still carry more than this share of what it did, if it had
+	// been full.
+	fewerAt, slowerAt = 0.75, 0.875
 )
 
 // A laneCount decides how many lanes a link should have.
@@ -43,21 +55,63 @@ const (
 // full when loss grows with the lanes.
 type laneCount struct {
 	idle time.Time // since when the link has had little to do; zero: it has
-	// loss and calm are those of the sights, smoothed: one packet in a thousand is
-	// not lost in each. own is what of the loss is the line's and not due to the
-	// lanes: what it was with few of them.
-	loss, calm, own float64
+	// Packets, of which the older count less: sent, lost, and lost for no reason.
+	sent, lost, calm float64
+	// own is what of the loss is the line's and not due to the lanes: what it was with
+	// few of them.
+	own float64
 	// suspects is how many lanes there were when loss began to be blamed on them, 0 if
-	// it is not, and suspected the most that was lost since.
+	// it is not, suspected the most that was lost since, and before the rate then.
 	suspects  int
 	suspected float64
+	before    float64
 	// jitter is by how much round trips differ on this line by themselves.
 	jitter time.Duration
-	full   int  // sights in a row with a line that is full
-	filled bool // it was full before
-	// line is what it carried when it was full, in bytes a second; 0 if not known.
-	line float64
+	// In a row there were so many sights with a line that is full, with packets that
+	// queue, and with room for more.
+	full, queued, room int
+	filled             bool    // packets have queued, so that best is what the line carries
+	best               float64 // the highest rate for two sights, in bytes a second
+	last               laneSight
+	// known is how many lanes the last link over this line had in the end. They get
+	// there in some steps: the windows they begin with are larger than those they keep.
+	known int
 }
+
+// count is what a link begins to count with that knows its line.
+func (k line) count() laneCount {
+	return laneCount{
+		sent: k.Sent, lost: k.Lost, calm: k.Calm, own: k.Own, jitter: k.Jitter,
+		filled: k.Rate > 0, best: k.Rate, known: k.Lanes,
+	}
+}
+
+// line is what was learned.
+func (c *laneCount) line() line {
+	return line{
+		Lanes: c.last.lanes, Sent: c.sent, Lost: c.lost, Calm: c.calm, Own: c.own, Jitter: c.jitter,
+		Rate: c.carries(), Base: c.last.base, Seen: time.Now(),
+	}
+}
+
+// first is with how many lanes a link begins that knows its line: what they have under
+// way at first fills it, and no queue.
+func (k line) first() int {
+	if k.Rate == 0 {
+		return min(k.Lanes, calmLanes)
+	}
+	return min(k.Lanes, max(1, int(k.Rate*k.Base.Seconds()/firstWindow)))
+}
+
+// carries is what the line carries, in bytes a second; 0 if not known.
+func (c *laneCount) carries() float64 {
+	if !c.filled {
+		return 0
+	}
+	return c.best
+}
+
+func (c *laneCount) loss() float64 { return c.lost / max(1, c.sent) }
 
 // want returns how many lanes the link should have.
 func (c *laneCount) want(now time.Time, s laneSight) int {
@@ -73,24 +127,30 @@ func (c *laneCount) want(now time.Time, s laneSight) int {
 	}
 	c.idle = time.Time{}
 	c.learn(s)
+	defer func() { c.last = s }()
 	queue := s.excess
 	if c.random() {
 		queue -= c.jitter
 	}
+	c.queued++
 	switch {
 	case queue > max(s.base/4, 10*time.Millisecond) || c.tooMany(s):
 		return c.fewer(s)
 	case queue > max(s.base/8, 5*time.Millisecond):
-		c.full = 0
-		return s.lanes
+		c.full, c.room = 0, 0
+		c.filled = c.filled || c.queued >= queuedSights
+		return s.lanes + c.still(s)
 	}
-	c.full = 0
+	c.full, c.queued = 0, 0
+	c.room++
 	return c.more(s)
 }
 
 // random reports whether the line loses packets although it is not full: then
 // about as many are lost while round trips are short as while they are long.
-func (c *laneCount) random() bool { return c.calm >= randomLoss && c.calm >= c.loss/2 }
+func (c *laneCount) random() bool {
+	return c.calm >= randomLoss*c.sent && c.calm >= c.lost/2 && c.calm > 0
+}
 
 // few is how many lanes do no harm on any line that carries as much.
 func (s laneSight) few() int {
@@ -98,40 +158,46 @@ func (s laneSight) few() int {
 }
 
 func (c *laneCount) learn(s laneSight) {
-	c.loss += (s.loss - c.loss) / lossWeight
 	calm := s.calm
 	if s.lanes == 1 && s.excess < s.base/8 {
 		calm = max(calm, s.loss) // nothing queues, so that all of it is random
 	}
-	c.calm += (calm - c.calm) / lossWeight
+	sent := float64(s.sent)
+	c.sent = lossKept*c.sent + sent
+	c.lost = lossKept*c.lost + s.loss*sent
+	c.calm = lossKept*c.calm + calm*sent
+	c.best = max(c.best*bestFades, min(s.rate, c.last.rate))
 	if s.lanes <= s.few() {
-		c.own = max(c.own*ownFades, c.loss)
-		c.jitter += (min(s.excess, s.base/2) - c.jitter) / lossWeight
+		c.own = max(c.own*ownFades, c.loss())
+		c.jitter += (min(s.excess, s.base/2) - c.jitter) / jitterWeight
 	}
 }
 
 // tooMany reports whether more is lost than the line loses, which is blamed on the
-// lanes unless half of them lose as much: then it was the line, of which the
-// first lanes had not seen enough.
+// lanes unless fewer of them carry less, or half of them lose as much: then it was
+// the line, of which the first lanes had not seen enough.
 func (c *laneCount) tooMany(s laneSight) bool {
-	if c.loss <= 2*c.own+lossSlack {
+	loss := c.loss()
+	if loss <= 2*c.own+lossSlack {
 		c.suspects = 0
 		return false
 	}
 	if c.suspects == 0 {
-		c.suspects, c.suspected = s.lanes, 0
+		c.suspects, c.suspected, c.before = s.lanes, 0, max(s.rate, c.last.rate)
 	}
-	c.suspected = max(c.suspected, c.loss)
-	if s.lanes > c.suspects/2 || c.loss < c.suspected*2/3 {
+	c.suspected = max(c.suspected, loss)
+	slower := float64(s.lanes) <= fewerAt*float64(c.suspects) && max(s.rate, c.last.rate) < slowerAt*c.before
+	if !slower && (s.lanes > c.suspects/2 || loss < c.suspected*2/3) {
 		return true
 	}
-	c.own, c.filled, c.suspects = c.loss, false, 0
+	c.own, c.suspects = loss, 0
 	return false
 }
 
-// more adds lanes: as many as there are until the line was full once, twice that
-// while they are few on a line with random loss, which nearly always needs many, and
-// then a few at a time.
+// more adds lanes. Until the line was full once, as many as there are, and twice that
+// while they are few on a line with random loss, which nearly always needs many. Then
+// those whose first windows make up for what is missing, or more each time that there
+// is still room: what the line carries may have grown.
 func (c *laneCount) more(s laneSight) int {
 	limit, step := s.few(), s.lanes
 	if c.random() {
@@ -141,9 +207,15 @@ func (c *laneCount) more(s laneSight) int {
 		}
 	}
 	if c.filled {
-		step = max(1, s.lanes/8)
+		missing := (c.best - max(s.rate, c.last.rate)) * s.base.Seconds() / firstWindow
+		step = max(1, int(missing)-max(0, s.lanes-c.last.lanes), min(1<<min(c.room, 6), s.lanes)/4, c.still(s))
 	}
 	return max(s.lanes, min(limit, s.lanes+step))
+}
+
+// still is how many lanes are added of those that the line is known to need.
+func (c *laneCount) still(s laneSight) int {
+	return max(0, c.known-s.lanes+3) / 4
 }
 
 // fewer takes lanes away once the line has been full for a while.
@@ -151,6 +223,10 @@ func (c *laneCount) fewer(s laneSight) int {
 	if c.full++; c.full < fullSights {
 		return s.lanes
 	}
-	c.full, c.filled, c.line = 0, true, s.rate
-	return max(min(s.few(), s.lanes), s.lanes-max(1, s.lanes/8))
+	c.full, c.room, c.known, c.filled = 0, 0, 0, true
+	part := 16
+	if c.suspects > 0 || s.excess > s.base/2 {
+		part = 8
+	}
+	return max(min(s.few(), s.lanes), s.lanes-max(1, s.lanes/part))
 }

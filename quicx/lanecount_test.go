@@ -31,14 +31,14 @@ type renoStep struct {
 }
 
 const (
-	firstWindow = 32
-	leastWindow = 2
-	renoBeta    = 0.7
+	initialWindow = 32
+	leastWindow   = 2
+	renoBeta      = 0.7
 )
 
 func (l *renoLine) resize(n int) {
 	for len(l.windows) < n {
-		l.windows, l.slow = append(l.windows, firstWindow), append(l.slow, true)
+		l.windows, l.slow = append(l.windows, initialWindow), append(l.slow, true)
 	}
 	l.windows, l.slow = l.windows[:n], l.slow[:n]
 }
@@ -123,7 +123,7 @@ func (l *renoLine) run(steps int) renoResult {
 		}
 		lanes = count.want(now, laneSight{
 			lanes: lanes, busy: 1, rate: 1400 * s.delivered / l.rtt.Seconds(),
-			loss: s.lost / s.sent, calm: 2 * s.calm / s.sent, base: l.rtt, excess: s.excess,
+			sent: int(s.sent), loss: s.lost / s.sent, calm: 2 * s.calm / s.sent, base: l.rtt, excess: s.excess,
 		})
 	}
 	r.loss, r.lanes = lost/sent, lanes
@@ -211,7 +211,7 @@ func TestLaneCountStartsAtFirstLoss(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			count := &laneCount{}
-			sight := laneSight{lanes: 1, busy: 1, rate: 100_000, loss: 0.05, base: base, excess: tt.excess}
+			sight := laneSight{lanes: 1, busy: 1, rate: 100_000, sent: 100, loss: 0.05, base: base, excess: tt.excess}
 			count.want(time.Unix(0, 0), sight)
 			sight.loss, sight.excess = 0, 0
 			if got := count.want(time.Unix(1, 0), sight); got != tt.want {
@@ -227,10 +227,11 @@ func TestLaneCountFindsWhatLoses(t *testing.T) {
 	tests := []struct {
 		name        string
 		loss        func(lanes int) float64
+		fill        int // lanes that fill the line
 		least, most int // lanes in the end
 	}{
-		{"the line", func(int) float64 { return 0.05 }, 90, MaxLanes},
-		{"the lanes", func(lanes int) float64 { return 0.01 + 0.05*float64(lanes*lanes)/64/64 }, 20, 60},
+		{"the line", func(int) float64 { return 0.05 }, 1000, 90, MaxLanes},
+		{"the lanes", func(lanes int) float64 { return 0.01 + 0.05*float64(lanes*lanes)/64/64 }, 20, 20, 60},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -242,8 +243,8 @@ func TestLaneCountFindsWhatLoses(t *testing.T) {
 					lanes, loss = 1, 0.01
 				}
 				now = now.Add(150 * time.Millisecond)
-				rate := 100_000 * float64(lanes)
-				lanes = count.want(now, laneSight{lanes: lanes, busy: 1, rate: rate, loss: loss, calm: loss, base: 80 * time.Millisecond})
+				rate := 100_000 * float64(min(lanes, tt.fill))
+				lanes = count.want(now, laneSight{lanes: lanes, busy: 1, rate: rate, sent: 100 * lanes, loss: loss, calm: loss, base: 80 * time.Millisecond})
 			}
 			if lanes < tt.least || lanes > tt.most {
 				t.Errorf("%d lanes in the end, want %d to %d", lanes, tt.least, tt.most)
@@ -262,5 +263,22 @@ func TestLaneCountRests(t *testing.T) {
 	}
 	if got := count.want(now.Add(restAfter), sight); got != 1 {
 		t.Errorf("%d lanes after %v", got, restAfter)
+	}
+}
+
+// Lanes that were blamed for a loss come back as soon as fewer of them carry less.
+func TestLaneCountAcquits(t *testing.T) {
+	const loss = 0.05
+	count := &laneCount{own: 0.01}
+	lanes, now, least := 60, time.Unix(0, 0), 60
+	for range 60 {
+		now = now.Add(150 * time.Millisecond)
+		lanes = count.want(now, laneSight{
+			lanes: lanes, busy: 1, rate: 100_000 * float64(lanes), sent: 10 * lanes, loss: loss, calm: loss, base: 80 * time.Millisecond,
+		})
+		least = min(least, lanes)
+	}
+	if least >= 60 || least < 60/2+5 || lanes < 80 {
+		t.Errorf("%d lanes at least, and %d in the end", least, lanes)
 	}
 }

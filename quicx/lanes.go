@@ -15,15 +15,17 @@ import (
 )
 
 const (
-	// bulkBytes is from how many bytes on a stream uses all lanes. Less is over
-	// before a lane is there.
+	// bulkBytes is from how many bytes on a stream makes lanes. Less is over before one
+	// is there.
 	bulkBytes = 64 << 10
-	// laneDials bounds how many lanes are dialed at once: a target makes those
-	// above retryAbove prove their address, which takes longer.
-	laneDials = retryAbove
-	// laneDialTimeout bounds the dialing of one, and after one that failed it takes
-	// as long until the next.
+	// laneDials bounds how many lanes are dialed at once. A target makes those above
+	// retryAbove prove their address, which takes them one round trip more; a second
+	// wave would take two.
+	laneDials = 2 * retryAbove
+	// laneDialTimeout bounds the dialing of one. After one that failed it takes
+	// laneRetry until the next, and twice as long each time again, up to as long.
 	laneDialTimeout = 5 * time.Second
+	laneRetry       = 100 * time.Millisecond
 	// laneGrace is how much later than its lanes a link may end.
 	laneGrace = 3 * time.Second
 	// laneTokenBytes is what names the link that a lane belongs to.
@@ -53,12 +55,14 @@ type laneSet struct {
 	wake chan struct{} // has room for one: a stream has become bulky
 
 	token   []byte
+	uplink  string // whose line is counted
 	watch   laneWatch
 	count   laneCount
 	want    int
 	dialing int
-	dialed  chan *lane // nil for one that failed
-	failed  time.Time  // when one did
+	dialed  chan *lane    // nil for one that failed
+	retry   time.Duration // how long none is dialed since one failed
+	failed  time.Time     // when it did
 	dials   sync.WaitGroup
 	told    bool // that there are many
 
@@ -87,26 +91,45 @@ func (s *laneSet) run(state quic.ConnectionState) {
 	defer s.dials.Wait()
 	ticker := time.NewTicker(glanceEvery)
 	defer ticker.Stop()
-	over := s.link.conn.Context().Done()
-	for {
-		if !s.working() {
-			select {
-			case <-s.wake:
-				s.watch = laneWatch{began: time.Now()}
-				s.want = s.link.endpoint.lanesBefore(s.link.pin)
-			case <-over:
-				return
-			}
-		}
+	s.recall()
+	for resting := false; ; {
+		s.dialMore()
 		select {
-		case <-over:
-			return
+		case <-s.wake:
+			if resting {
+				s.recall()
+			}
 		case now := <-ticker.C:
 			s.look(now)
 		case l := <-s.dialed:
 			s.took(l)
+		case <-s.link.conn.Context().Done():
+			return
 		}
-		s.dialMore()
+		if now := !s.working(); now != resting {
+			if resting = now; resting {
+				ticker.Stop()
+				s.remember()
+			} else {
+				ticker.Reset(glanceEvery)
+			}
+		}
+	}
+}
+
+// recall begins with what the last link over the same line has learned. When it is
+// called for a new link, the lanes are there before the first disk is.
+func (s *laneSet) recall() {
+	s.uplink = s.link.path.carrier.Load().Name
+	known := s.link.endpoint.lines.of(s.link.pin, s.uplink)
+	s.watch = laneWatch{began: time.Now()}
+	s.count, s.want = known.count(), min(known.first(), s.most)
+}
+
+// remember keeps what was learned for the next link.
+func (s *laneSet) remember() {
+	if s.count.last.lanes > 0 {
+		s.link.endpoint.lines.note(s.link.pin, s.uplink, s.count.line())
 	}
 }
 
@@ -118,14 +141,18 @@ func (s *laneSet) look(now time.Time) {
 	if !ok {
 		return
 	}
+	if now := s.link.path.carrier.Load().Name; now != s.uplink {
+		s.remember()
+		s.uplink, s.count = now, s.link.endpoint.lines.of(s.link.pin, now).count()
+	}
 	s.want = min(s.count.want(now, sight), s.most)
 	if s.want > calmLanes && !s.told {
 		s.told = true
 		s.link.say(Event{Kind: EventLanes, Peer: s.link.peer, Path: s.link.path.carrier.Load().Name,
-			Text: fmt.Sprintf("the line loses %.1f %% of the packets at random, the link spreads over several connections", 100*s.count.loss)})
+			Text: fmt.Sprintf("the line loses %.1f %% of the packets at random, the link spreads over several connections", 100*s.count.loss())})
 	}
 	s.mu.Lock()
-	s.line = s.count.line
+	s.line = s.count.carries()
 	s.mu.Unlock()
 	s.shed(s.want)
 }
@@ -151,15 +178,16 @@ func (s *laneSet) gather() {
 
 func (s *laneSet) took(l *lane) {
 	s.dialing--
-	if l == nil {
-		s.failed = time.Now()
-		return
+	if l != nil {
+		s.retry = 0
+		s.add(l)
+	} else if time.Since(s.failed) >= s.retry { // else it was dialed with the one that failed
+		s.failed, s.retry = time.Now(), min(max(laneRetry, 2*s.retry), laneDialTimeout)
 	}
-	s.add(l)
 }
 
 func (s *laneSet) dialMore() {
-	if time.Since(s.failed) < laneDialTimeout {
+	if time.Since(s.failed) < s.retry {
 		return
 	}
 	for ; s.dialing < laneDials && len(s.conns())+s.dialing < s.want; s.dialing++ {
@@ -279,6 +307,17 @@ func (s *laneSet) closeUnused(l *lane) {
 	}
 }
 
+// bulk is from how many bytes on a stream uses all lanes: at once behind its first
+// words, if there are lanes.
+func (s *laneSet) bulk() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.lanes) > 0 {
+		return 1
+	}
+	return bulkBytes
+}
+
 // use lets a stream that has become bulky use all lanes.
 func (s *laneSet) use(stream *Stream) {
 	s.mu.Lock()
@@ -313,9 +352,7 @@ func (s *laneSet) forget(stream *Stream) {
 
 // end ends all lanes with their link.
 func (s *laneSet) end() {
-	if s.count.random() {
-		s.link.endpoint.noteLanes(s.link.pin, len(s.conns()))
-	}
+	s.remember()
 	s.mu.Lock()
 	lanes := slices.Clone(s.lanes)
 	for l := range s.leaving {

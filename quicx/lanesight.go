@@ -21,6 +21,7 @@ type laneSight struct {
 	lanes int
 	busy  float64 // share of the time in which streams waited for the link
 	rate  float64 // sent, in bytes a second
+	sent  int     // packets
 	// loss is the share of the packets that were lost, and calm what it would be if
 	// there were only losses that have nothing to do with a queue: twice those seen
 	// while round trips took less than usual.
@@ -91,6 +92,7 @@ func (w *laneWatch) sight(now time.Time) (laneSight, bool) {
 		lanes: len(w.counts), base: w.base,
 		busy: float64(w.waiting) / float64(max(1, w.glances)),
 		rate: float64(w.bytes) / took.Seconds(),
+		sent: int(w.sent),
 		loss: float64(w.lost) / sent,
 		calm: 2 * float64(w.calm) / sent,
 	}

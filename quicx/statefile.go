@@ -1,9 +1,22 @@
 package quicx
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 )
+
+// readSmall reads a file that such a one replaced, which must not be longer.
+func readSmall(path string, most int64) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, most)
+	}
+	return os.ReadFile(path)
+}
 
 // writeSecret replaces path whole or not at all, durably, readable by its owner
 // only.

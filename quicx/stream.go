@@ -61,7 +61,8 @@ func (s *Stream) Write(p []byte) (int, error) {
 	s.link.writes.Add(1)
 	s.link.writing.Add(1)
 	defer s.link.writing.Add(-1)
-	if s.out != nil && s.out.Written() >= bulkBytes && !s.bulky.Swap(true) {
+	if s.out != nil && !s.bulky.Load() && s.out.Written() >= s.link.lanes.bulk() {
+		s.bulky.Store(true)
 		s.link.lanes.use(s)
 	}
 	for written := 0; ; {

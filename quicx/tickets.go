@@ -113,11 +113,7 @@ func (t peerTickets) Put(_ string, session *tls.ClientSessionState) {
 func (t peerTickets) Get(string) (*tls.ClientSessionState, bool) {
 	t.store.mu.Lock()
 	defer t.store.mu.Unlock()
-	path := t.store.path(t.pin)
-	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || info.Size() > maxTicketBytes {
-		return nil, false
-	}
-	data, err := os.ReadFile(path)
+	data, err := readSmall(t.store.path(t.pin), maxTicketBytes)
 	if err != nil {
 		return nil, false
 	}
