@@ -138,6 +138,9 @@ func (d *diskRun) show(state, because string) {
 		b.State, b.Because = state, because
 		b.VirtualSize = d.size()
 		b.Durable = d.durable.Load()
+		if state == progress.Waiting {
+			b.Offset = b.Durable // what an earlier run sent is of another point
+		}
 		b.DiskTotals = d.report()
 	})
 }

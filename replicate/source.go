@@ -128,7 +128,7 @@ func (s *Source) serveJob(ctx context.Context, j Job) {
 func (s *Source) scheduled(ctx context.Context, j Job) {
 	vms := j.VMs
 	for try := 0; ; try++ {
-		s.cfg.Board.Job(j.Name, func(b *progress.Job) { b.Try = try })
+		s.cfg.Board.Job(j.Name, func(b *progress.Job) { b.Try, b.Next = try, time.Time{} })
 		report, err := s.runOnce(ctx, j, vms)
 		if err != nil && report.Outcome == "" {
 			s.cfg.Log.Warn("run skipped", "job", j.Name, "err", err)
@@ -168,7 +168,7 @@ func (s *Source) runOnce(ctx context.Context, j Job, vms []string) (Report, erro
 		return Report{}, fmt.Errorf("job %q: %w", j.Name, err)
 	}
 	defer attacher.Close()
-	s.cfg.Board.Job(j.Name, func(b *progress.Job) { b.State, b.LastRun, b.Next = jobRunning, time.Now().UTC(), time.Time{} })
+	s.cfg.Board.Job(j.Name, func(b *progress.Job) { b.State, b.LastRun = jobRunning, time.Now().UTC() })
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -235,9 +235,12 @@ func (p *printer) jobRows(st progress.Status) []tableRow {
 	tones := map[string]tone{progress.Committed: good, progress.Parked: warn, progress.Failed: bad}
 	var rows []tableRow
 	for _, j := range st.Jobs {
-		next := "by hand"
-		if !j.Next.IsZero() {
+		next := "-"
+		switch {
+		case !j.Next.IsZero():
 			next = "in " + Duration(j.Next.Sub(st.Time))
+		case j.Schedule == "manual":
+			next = "by hand"
 		}
 		rows = append(rows, tableRow{
 			cells: []string{j.Job, j.Peer, j.Schedule, j.State, next, Ago(j.LastRun, st.Time), j.Outcome},

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"wanrep/replicate/progress"
 )
@@ -23,6 +24,12 @@ func TestTable(t *testing.T) {
 		{name: "table-over-rpo", status: overRPO, width: 100},
 		{name: "table-store", status: target, width: 132},
 		{name: "table-paused", status: paused, width: 80},
+		{name: "table-by-hand", status: func(st progress.Status) progress.Status {
+			st = idle(st)
+			st.Jobs = append(st.Jobs, progress.Job{Job: "archive", Peer: "dr-paris", Schedule: "manual", State: jobIdle})
+			st.Jobs[0].State, st.Jobs[0].Next = "running", time.Time{}
+			return st
+		}, width: 100},
 		{name: "table-hostile", status: hostile, width: 100},
 		{name: "table-empty", status: func(st progress.Status) progress.Status {
 			return progress.Status{Role: "target", Name: "dr-paris", Version: "0.1.0", Time: st.Time}

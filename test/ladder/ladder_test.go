@@ -385,6 +385,14 @@ func TestScheduledRunIsRetried(t *testing.T) {
 			t.Errorf("after the second retry: %+v", job)
 		}
 		s.checkReplica()
+		// A run by hand leaves the schedule as it is.
+		next := job.Next
+		if _, err := s.source.Run(t.Context(), "nightly"); err != nil {
+			t.Error(err)
+		}
+		if got := s.sources.Status().Jobs[0].Next; next.IsZero() || !got.Equal(next) {
+			t.Errorf("after a run by hand the next one is due at %v, and was at %v", got, next)
+		}
 		cancel()
 		if err := <-served; err != nil {
 			t.Error(err)
