@@ -271,10 +271,11 @@ func (b *Board) measure() {
 		v := &b.status.VMs[i]
 		for j := range v.Disks {
 			d := &v.Disks[j]
-			moved := b.life(v.Source, v.VM, d.Disk).count(v.Point, *d)
+			life := b.life(v.Source, v.VM, d.Disk)
+			moved := life.count(v.Point, *d)
 			second.Wire += float64(moved.Wire)
 			second.Data += float64(moved.Data)
-			estimate(d, float64(moved.Read), float64(moved.Wire))
+			estimate(d, float64(moved.Read), float64(moved.Wire), life.moves)
 		}
 	}
 	b.status.Samples = appendLimited(b.status.Samples, second, maxSamples)
@@ -314,12 +315,14 @@ func (b *Board) circumstances() circumstances {
 	return c
 }
 
-// estimate folds one second into a disk's rates and its ETA.
-func estimate(d *Disk, read, wire float64) {
-	d.ReadRate += smoothing * (read - d.ReadRate)
-	d.WireRate += smoothing * (wire - d.WireRate)
+// estimate folds one second into a disk's rates and its ETA; moves is for how many
+// seconds the disk moves, which are all there is to go by at first.
+func estimate(d *Disk, read, wire float64, moves int64) {
+	weight := max(smoothing, 1/float64(max(moves, 1)))
+	d.ReadRate += weight * (read - d.ReadRate)
+	d.WireRate += weight * (wire - d.WireRate)
 	d.ETA = -1
-	if d.State != Sending && d.State != Receiving {
+	if moves == 0 {
 		d.ReadRate, d.WireRate = 0, 0
 		return
 	}

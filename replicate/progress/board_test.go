@@ -25,6 +25,9 @@ func TestRatesAndETA(t *testing.T) {
 				d.Left = 10 * perSecond
 			})
 			time.Sleep(time.Second)
+			if d := b.Status().VMs[0].Disks[0]; d.WireRate < 0.9*perSecond/2 {
+				t.Fatalf("wire rate %v after seconds of %v", d.WireRate, perSecond/2)
+			}
 		}
 		d := b.Status().VMs[0].Disks[0]
 		if d.ReadRate < 0.99*perSecond || d.ReadRate > 1.01*perSecond {

@@ -66,6 +66,7 @@ type diskLife struct {
 	state   string
 	point   string
 	durable int64
+	moves   int64 // for how many seconds; 0 if it does not
 }
 
 // SetDamaged says how many blocks of each disk of a VM are known to be damaged now; of
@@ -128,6 +129,9 @@ func (l *diskLife) count(point string, d Disk) DiskTotals {
 		l.Restarts++
 	}
 	l.state, l.point, l.durable = d.State, point, d.Durable
+	if l.moves++; d.State != Sending && d.State != Receiving {
+		l.moves = 0
+	}
 	return delta
 }
 
