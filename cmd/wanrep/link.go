@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -265,18 +264,4 @@ func classOf(err error) string {
 		return e.Class.String()
 	}
 	return ""
-}
-
-// tellEvents puts what a link does on the board.
-func tellEvents(board *progress.Board) func(quicx.Event) {
-	return func(e quicx.Event) {
-		level := progress.Info
-		switch {
-		case e.Level >= slog.LevelError:
-			level = progress.Error
-		case e.Level >= slog.LevelWarn:
-			level = progress.Warning
-		}
-		board.Event(progress.Event{Time: e.Time.UTC(), Level: level, Text: e.Text, Peer: e.Peer})
-	}
 }
