@@ -28,6 +28,9 @@ func (m model) drawLinks(c *canvas, r rect) {
 	if m.width < graphWidth && !m.zoomed {
 		note = limitedBy(m.status) // which stands below the graph where there is one
 	}
+	if len(links) > 0 && note == nil {
+		note = helps(m.status, links[0])
+	}
 	in := c.box(r, title, note, m.focus == paneLink)
 	if len(links) == 0 {
 		for i, l := range wrap("No peer yet. Pair one: wanrep pair offer at the target, wanrep pair join at the source.", in.w-2) {
@@ -171,6 +174,14 @@ func reasons(l progress.Link, now time.Time) string {
 		why += "last attempt: " + l.DialError
 	}
 	return why
+}
+
+// helps is the command that looks for the reason why a source's line is away.
+func helps(st progress.Status, l progress.Link) []span {
+	if st.Role != "source" || l.State != progress.LinkRedial && l.State != progress.LinkDown {
+		return nil
+	}
+	return []span{{"why: ", of(faint)}, {"wanrep doctor " + l.Peer, of(plain, bold)}}
 }
 
 // ladder shows the steps that follow on a lost link, with the one that is tried

@@ -54,14 +54,15 @@ func limits(st progress.Status) (text, stage string) {
 }
 
 // lineRate is what the only line there is was seen to carry, in bytes a second, if
-// about as much goes over it now; else 0.
+// about as much goes over it now; else 0. What it was seen to carry while something
+// held it up, and it carries more now, says nothing of the line.
 func lineRate(st progress.Status) float64 {
 	if len(st.Links) != 1 || st.Links[0].State != progress.LinkUp {
 		return 0
 	}
-	const seconds, near = 5, 0.8
+	const seconds, near, beyond = 5, 0.8, 1.25
 	rate := st.Links[0].LineRate
-	if mean(st.Samples[max(0, len(st.Samples)-seconds):]).Wire < near*rate {
+	if now := mean(st.Samples[max(0, len(st.Samples)-seconds):]).Wire; now < near*rate || now > beyond*rate {
 		return 0
 	}
 	return rate

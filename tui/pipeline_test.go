@@ -33,3 +33,19 @@ func TestLimits(t *testing.T) {
 		t.Error("something limits an idle appliance")
 	}
 }
+
+// What a line was seen to carry is named as the limit while about that much goes over
+// it, and not when it was seen while something held it up.
+func TestLineRate(t *testing.T) {
+	for wire, want := range map[float64]string{
+		0.5e6: "the network", 0.9e6: "the line (8.0 Mbit/s)", 1.2e6: "the line (8.0 Mbit/s)", 9e6: "the network",
+	} {
+		st := progress.Status{Pipeline: progress.Pipeline{Limit: progress.LimitNetwork}, Links: []progress.Link{{State: progress.LinkUp, LineRate: 1e6}}}
+		for range 10 {
+			st.Samples = append(st.Samples, progress.Sample{Wire: wire})
+		}
+		if text, _ := limits(st); text != want {
+			t.Errorf("%g bytes a second over a line of 1e6 are limited by %q, want %q", wire, text, want)
+		}
+	}
+}

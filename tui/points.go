@@ -230,7 +230,10 @@ func (m model) aboutPoints(vm progress.VM, points []point) []string {
 	if vm.Held != "" {
 		about = append(about, "Held: "+vm.Held+". At the target, wanrep points prune --dry-run shows what waits, and --force lets it go.")
 	}
-	return append(about, m.testedFailover(vm, points))
+	if slices.ContainsFunc(points, func(p point) bool { return p.State == pointCommitted }) {
+		about = append(about, m.testedFailover(vm, points))
+	}
+	return about
 }
 
 // testedFailover says when a failover to one of the points was last tested.

@@ -455,6 +455,9 @@ func TestScreens(t *testing.T) {
 			m.points.err = hinted{errors.New("ask dr-paris: no link"), "wanrep status tells of the line"}
 			return m
 		}},
+		{name: "empty-paired", w: 80, h: 24, status: func(st progress.Status) progress.Status {
+			return progress.Status{Role: "target", Name: "dr-paris", Time: st.Time, Links: []progress.Link{{Peer: "branch-lyon", State: progress.LinkIdle}}}
+		}},
 		{name: "filter", w: 80, h: 24, change: func(m model) model { m.typing, m.filter = true, "data"; return m }},
 		{name: "filter-none", w: 80, h: 24, change: func(m model) model { m.filter = "nothing"; return m }},
 		{name: "demo-80x24", w: 80, h: 24, status: seeding, change: demo},

@@ -120,6 +120,8 @@ func (m model) drawNoVMs(c *canvas, r rect) {
 	switch {
 	case len(m.status.VMs) > 0:
 		text = "No VM or disk matches the filter. esc clears it."
+	case m.status.Role == "target" && len(m.status.Links) > 0:
+		text = "Nothing was received yet. On the source: wanrep run, or wait for its schedule. wanrep doctor there looks for what is in the way."
 	case m.status.Role == "target":
 		text = "Nothing was received yet. On this appliance: wanrep pair offer. On the source: wanrep pair join, then wanrep run."
 	}

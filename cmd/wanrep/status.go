@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"wanrep/configs"
 	"wanrep/diskio"
 	"wanrep/replicate/control"
 	"wanrep/replicate/progress"
@@ -154,6 +155,14 @@ func printStatus(cmd *cobra.Command, status progress.Status) error {
 	return nil
 }
 
+// askDoctor says who looks for the reason, which a source can do.
+func askDoctor(s progress.Status, l progress.Link) string {
+	if s.Role != configs.RoleSource {
+		return ""
+	}
+	return " wanrep doctor " + quoted(l.Peer) + " looks for the reason."
+}
+
 // expect tells, for links that are lost and points that wait, what happens next
 // and where each disk goes on.
 func expect(s progress.Status) []string {
@@ -165,9 +174,9 @@ func expect(s progress.Status) []string {
 			if wait := l.NextDial.Sub(s.Time); wait > 0 {
 				text += ", the next in " + tui.Duration(wait)
 			}
-			texts = append(texts, text+".")
+			texts = append(texts, text+"."+askDoctor(s, l))
 		case progress.LinkDown:
-			texts = append(texts, fmt.Sprintf("The line to %s is given up; the next run tries again.", l.Peer))
+			texts = append(texts, fmt.Sprintf("The line to %s is given up; the next run tries again.%s", l.Peer, askDoctor(s, l)))
 		}
 	}
 	for _, v := range s.VMs {
