@@ -16,6 +16,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"image"
 	"image/png"
 	"io"
 	"os"
@@ -65,26 +66,7 @@ func (p picture) make() error {
 	if p.out == "" {
 		return fmt.Errorf("say with -out which file to write")
 	}
-	var w, h int
-	if _, err := fmt.Sscanf(p.size, "%dx%d", &w, &h); err != nil || w < 1 || h < 1 || w > 500 || h > 200 {
-		return fmt.Errorf("-size %q: write columns and rows, such as 120x40", p.size)
-	}
-	faces, err := loadFaces(p.fonts)
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(p.status)
-	if err != nil {
-		return err
-	}
-	var st progress.Status
-	if err := json.Unmarshal(data, &st); err != nil {
-		return fmt.Errorf("%s: %w", p.status, err)
-	}
-	if p.change != nil {
-		p.change(&st)
-	}
-	screen, err := show(st, w, h, p.keys, p.light)
+	img, err := p.take()
 	if err != nil {
 		return err
 	}
@@ -94,10 +76,38 @@ func (p picture) make() error {
 	}
 	defer f.Close()
 	encoder := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := encoder.Encode(f, paint(screen, faces, p.light)); err != nil {
+	if err := encoder.Encode(f, img); err != nil {
 		return err
 	}
 	return f.Close()
+}
+
+// take runs the UI and returns what it shows.
+func (p picture) take() (*image.RGBA, error) {
+	var w, h int
+	if _, err := fmt.Sscanf(p.size, "%dx%d", &w, &h); err != nil || w < 1 || h < 1 || w > 500 || h > 200 {
+		return nil, fmt.Errorf("-size %q: write columns and rows, such as 120x40", p.size)
+	}
+	faces, err := loadFaces(p.fonts)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(p.status)
+	if err != nil {
+		return nil, err
+	}
+	var st progress.Status
+	if err := json.Unmarshal(data, &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.status, err)
+	}
+	if p.change != nil {
+		p.change(&st)
+	}
+	screen, err := show(st, w, h, p.keys, p.light)
+	if err != nil {
+		return nil, err
+	}
+	return paint(screen, faces, p.light), nil
 }
 
 // still is a source that always tells the same.

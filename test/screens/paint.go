@@ -49,7 +49,7 @@ func loadFaces(dir string) (faces, error) {
 }
 
 // paint returns a picture of a terminal.
-func paint(screen *vt.SafeEmulator, f faces, light bool) image.Image {
+func paint(screen *vt.SafeEmulator, f faces, light bool) *image.RGBA {
 	fg, bg := color.RGBA{0xd8, 0xdc, 0xe3, 0xff}, color.RGBA{0x16, 0x19, 0x20, 0xff}
 	if light {
 		fg, bg = color.RGBA{0x22, 0x26, 0x2e, 0xff}, color.RGBA{0xfc, 0xfc, 0xfa, 0xff}

@@ -28,12 +28,16 @@ var scenes = []scene{
 // paintScenes writes every picture of the README into a directory.
 func paintScenes(dir, status, fonts string) error {
 	for _, s := range scenes {
-		p := picture{out: filepath.Join(dir, s.name+".png"), size: s.size, status: status, keys: s.keys, fonts: fonts, light: s.light, change: s.change}
-		if err := p.make(); err != nil {
+		if err := s.picture(dir, status, fonts).make(); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
 	return nil
+}
+
+// picture is that of the scene, in a directory.
+func (s scene) picture(dir, status, fonts string) picture {
+	return picture{out: filepath.Join(dir, s.name+".png"), size: s.size, status: status, keys: s.keys, fonts: fonts, light: s.light, change: s.change}
 }
 
 // takeLineDown makes a status what it is three minutes after all uplinks of a source

@@ -3,10 +3,14 @@
 package main
 
 import (
+	"bytes"
 	"image"
+	"image/draw"
 	"image/png"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -49,6 +53,63 @@ func TestPicture(t *testing.T) {
 			t.Errorf("nothing is painted %02x", want)
 		}
 	}
+}
+
+// TestPicturesOfTheREADME holds the pictures to what the UI draws now, and the README
+// to the pictures.
+func TestPicturesOfTheREADME(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`\]\(test/screens/([^)]*)\.png\)`).FindAllStringSubmatch(string(readme), -1)
+	if len(shown) != len(scenes) {
+		t.Errorf("the README shows %d pictures, there are %d", len(shown), len(scenes))
+	}
+	for _, name := range shown {
+		if !slices.ContainsFunc(scenes, func(s scene) bool { return s.name == name[1] }) {
+			t.Errorf("the README shows %s, which no scene makes", name[1])
+		}
+	}
+	const fonts = "/usr/share/fonts/truetype/dejavu"
+	if _, err := loadFaces(fonts); err != nil {
+		t.Skip("no font to paint with: ", err)
+	}
+	for _, s := range scenes {
+		want := pixels(t, s.name+".png")
+		// A machine with much to do may take a picture before a key has done its work.
+		const tries = 5
+		for try := 1; ; try++ {
+			img, err := s.picture("", "../../tui/testdata/branch.json", fonts).take()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Equal(img.Pix, want) {
+				break
+			}
+			if try == tries {
+				t.Errorf("%s.png is not what the UI draws (go run ./test/screens -all test/screens)", s.name)
+				break
+			}
+		}
+	}
+}
+
+// pixels returns those of a PNG.
+func pixels(t *testing.T, name string) []byte {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, err := png.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := image.NewRGBA(img.Bounds())
+	draw.Draw(whole, whole.Bounds(), img, img.Bounds().Min, draw.Src)
+	return whole.Pix
 }
 
 func near(a, b [3]uint32) bool {
