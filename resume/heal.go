@@ -150,15 +150,15 @@ func (h *healer) putBack(ctx context.Context) error {
 // lookUp finds out what the damaged blocks were.
 func (h *healer) lookUp() error {
 	h.want, h.written = map[int64]digest.Sum{}, map[int64]digest.Sum{}
-	return h.records(h.layer, h.damage.blocks(), func(block int64, sum digest.Sum) error {
+	return h.store.records(h.layer, h.damage.blocks(), func(block int64, sum digest.Sum) error {
 		h.want[block] = sum
 		return nil
 	})
 }
 
 // records calls use for each of the blocks that a disk's own digests file has.
-func (h *healer) records(l *layer, blocks []int64, use func(block int64, sum digest.Sum) error) error {
-	f, err := h.store.fsys.OpenFile(path.Join(l.dir, l.disk.DigestsFile), os.O_RDONLY, 0)
+func (s *Store) records(l *layer, blocks []int64, use func(block int64, sum digest.Sum) error) error {
+	f, err := s.fsys.OpenFile(path.Join(l.dir, l.disk.DigestsFile), os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (h *healer) takeFrom(ctx context.Context, point string) error {
 		return err
 	}
 	var content Content
-	err = h.records(l, slices.Sorted(maps.Keys(h.want)), func(block int64, sum digest.Sum) error {
+	err = h.store.records(l, slices.Sorted(maps.Keys(h.want)), func(block int64, sum digest.Sum) error {
 		if l.damage.has(block) || ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

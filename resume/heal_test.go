@@ -96,6 +96,19 @@ func damageOf(t *testing.T, s *resume.Store) []string {
 	return said
 }
 
+// onDamage lists the points that have the damage of another.
+func onDamage(t *testing.T, s *resume.Store) (list []string) {
+	t.Helper()
+	points, err := s.List()
+	must(t, err)
+	for _, p := range points {
+		if p.OnDamage {
+			list = append(list, strings.TrimLeft(p.Point, "0"))
+		}
+	}
+	return list
+}
+
 func same(t *testing.T, what string, got, want []string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
@@ -148,6 +161,7 @@ func TestRotIsFoundAndHealed(t *testing.T) {
 			rot(t, fsys, 2, disks[1], format, 1, 6)
 			found := []string{"1 os 1+196608", "2 os 1+65536 6+1536"}
 			same(t, "found", scrubAll(t, s), found)
+			same(t, "found below", onDamage(t, s), []string{"2"})
 			must(t, s.Close())
 			fsys = fsys.Crash(1)
 			s, err = resume.Open(fsys, resume.Config{Format: format, Signer: signer})
@@ -175,6 +189,7 @@ func TestRotIsFoundAndHealed(t *testing.T) {
 			}
 			_, err = part.Commit()
 			must(t, err)
+			same(t, "below a point that has all of it anew", onDamage(t, s), []string{"2"})
 
 			want := []resume.Healed{{Point: nthPoint(1).Point, Disk: "os", Blocks: 2}, {Point: nthPoint(2).Point, Disk: "os", Blocks: 2}}
 			if got := heal(t, s); !reflect.DeepEqual(got, want) {
@@ -182,6 +197,7 @@ func TestRotIsFoundAndHealed(t *testing.T) {
 			}
 			// Block 1 of the first point is nowhere any more.
 			same(t, "after healing", damageOf(t, s), []string{"1 os 1+65536"})
+			same(t, "below what is hidden", onDamage(t, s), nil)
 			damage, err := s.Damage("lyon", "sql01")
 			must(t, err)
 			if want := "a block has changed at the source since"; damage[0].Stays != want {
@@ -193,6 +209,27 @@ func TestRotIsFoundAndHealed(t *testing.T) {
 			rot(t, fsys, 1, rotBack, format, 1)
 			same(t, "what is good again", scrubAll(t, s), nil)
 			sound(t, s, disks...)
+		})
+	}
+}
+
+// TestDamageIsInherited by what builds on it, where that has nothing of its own.
+func TestDamageIsInherited(t *testing.T) {
+	for _, format := range bothFormats {
+		t.Run(format.Extension(), func(t *testing.T) {
+			fsys := crashfs.New()
+			s, err := resume.Open(fsys, resume.Config{Format: format, Signer: signer})
+			must(t, err)
+			defer s.Close()
+			first := newSnapshot("os", "ab.c", 1536)
+			commitAll(t, s, first, newSnapshot("os", "dbec", 1536), newSnapshot("os", "dbfc", 1536), newSnapshot("log", "xy", block))
+			same(t, "before", onDamage(t, s), nil)
+			rot(t, fsys, 1, first, format, 0)
+			same(t, "a block that is hidden", scrubAll(t, s), []string{"1 os 0+65536"})
+			same(t, "a block that is hidden", onDamage(t, s), nil)
+			rot(t, fsys, 1, first, format, 1)
+			same(t, "a block that is not", scrubAll(t, s), []string{"1 os 0+131072"})
+			same(t, "a block that is not", onDamage(t, s), []string{"2", "3"})
 		})
 	}
 }

@@ -35,9 +35,10 @@ type Point struct {
 	Time   time.Time   `json:"time"` // committed, or begun for a part
 	State  string      `json:"state"`
 	Disks  []PointDisk `json:"disks"`
-	// Damage is what is known to be damaged of the point's own files. A point that
-	// builds on it has the damage too, where it has nothing of its own.
-	Damage []Damage `json:"damage"`
+	// Damage is what is known to be damaged of the point's own files. OnDamage tells
+	// that the point has damaged content of one on which it builds.
+	Damage   []Damage `json:"damage"`
+	OnDamage bool     `json:"on_damage"`
 	// Tested is when a failover to the point was tested and worked; null in JSON if it
 	// was not.
 	Tested time.Time `json:"tested"`
@@ -198,6 +199,9 @@ func (s *Store) listPoints(vmDir string) ([]Point, error) {
 			return nil, err
 		}
 		list = append(list, p)
+	}
+	if err := chains.markInherited(list); err != nil {
+		return nil, err
 	}
 	if known.VM != "" {
 		for _, i := range unnamed {

@@ -73,10 +73,14 @@ func (v *verification) noteRereading(p resume.Point, problems []verifyProblem) {
 	}
 }
 
-// stateOf is a point's state, and whether it has damage.
+// stateOf is a point's state, and whether it has damage, or one on which it builds has
+// that it has too.
 func stateOf(p resume.Point) string {
-	if len(p.Damage) > 0 {
+	switch {
+	case len(p.Damage) > 0:
 		return p.State + ", damage"
+	case p.OnDamage:
+		return p.State + ", on damage"
 	}
 	return p.State
 }
@@ -84,6 +88,11 @@ func stateOf(p resume.Point) string {
 // printDamage lists what is known to be damaged of a point.
 func printDamage(cmd *cobra.Command, p resume.Point) error {
 	out := cmd.OutOrStdout()
+	if p.OnDamage {
+		if _, err := fmt.Fprintln(out, "damage  it has damaged content of a point on which it builds"); err != nil {
+			return err
+		}
+	}
 	for _, d := range p.Damage {
 		for _, e := range d.Extents {
 			if err := printDamageLine(out, d, fmt.Sprintf("%d bytes at %d", e.Length, e.Start)); err != nil {
