@@ -36,6 +36,8 @@ type point struct {
 	// to it was tested; zero is never.
 	Damage []struct{} `json:"damage"`
 	Tested time.Time  `json:"tested"`
+	// OnDamage tells that it has damaged content of a point on which it builds.
+	OnDamage bool `json:"on_damage"`
 }
 
 // States of a point in that document.
@@ -289,6 +291,8 @@ func (k pointColumns) row(c *canvas, x, y int, p point, now time.Time) {
 		sign, tone = c.glyphs.failed, bad
 	case len(p.Damage) > 0:
 		sign, tone, state = c.glyphs.failed, bad, "damage"
+	case p.OnDamage:
+		sign, tone, state = c.glyphs.alarm, warn, "on damage"
 	case p.State == pointCommitted && !p.Tested.IsZero():
 		sign, tone, state = c.glyphs.ok, good, "tested"
 	case p.State == pointCommitted:

@@ -29,7 +29,7 @@ func TestPointsAreAsked(t *testing.T) {
 		t.Error("a second question while the first is out")
 	}
 	m = after(m, cmd())
-	if screen := seen(render(m), 80, 24); asked != 1 || !strings.Contains(screen, "points of sql01, 4, newest first") || strings.Contains(screen, "points of sql01, 5") {
+	if screen := seen(render(m), 80, 24); asked != 1 || !strings.Contains(screen, "points of sql01, 5, newest first") || strings.Contains(screen, "points of sql01, 6") {
 		t.Errorf("asked %d times:\n%s", asked, screen)
 	}
 	if m.pointsDue(m.clock.Add(pointsEvery - time.Second)) {
