@@ -6,11 +6,14 @@ const (
 	// MaxLanes is the most lanes that a link may have. With 96 a line of
 	// 100 Mbit/s, 80 ms and 5 % loss is full.
 	MaxLanes = 96
-	// calmLanes is the most without random loss. Several help there too: quic-go
-	// leaves slow start at the first sign of a queue, and a connection that did so
-	// early needs a minute for 100 Mbit/s at 80 ms. More would take more from others;
-	// what is fair beside TCP depends on the queue and is not settled by a number.
+	// calmLanes is the most without random loss until the line is full. Several help
+	// there too: quic-go leaves slow start at the first sign of a queue, and a
+	// connection that did so early needs a minute for 100 Mbit/s at 80 ms.
 	calmLanes = 10
+	// fairLanes is the most once it was full: then they have little to gain but from
+	// others. What is fair beside TCP depends on the queue and is not settled by a
+	// number.
+	fairLanes = 4
 	// calmWindow is how much each of them has to have under way at least, in bytes:
 	// less, and the sawtooth of one is a large part of what a thin line carries.
 	calmWindow = 16 * 1400
@@ -134,7 +137,7 @@ func (c *laneCount) want(now time.Time, s laneSight) int {
 	}
 	c.queued++
 	switch {
-	case queue > max(s.base/4, 10*time.Millisecond) || c.tooMany(s):
+	case queue > max(s.base/4, 10*time.Millisecond) || c.tooMany(s) || c.unfair(s):
 		return c.fewer(s)
 	case queue > max(s.base/8, 5*time.Millisecond):
 		c.full, c.room = 0, 0
@@ -155,6 +158,25 @@ func (c *laneCount) random() bool {
 // few is how many lanes do no harm on any line that carries as much.
 func (s laneSight) few() int {
 	return min(max(1, int(s.rate*s.base.Seconds()/calmWindow)), calmLanes)
+}
+
+// unfair reports whether there are more lanes than a full line needs that loses
+// nothing by itself. What it loses is a sign that it was full, where its queue is too
+// short to be seen.
+func (c *laneCount) unfair(s laneSight) bool {
+	if c.random() || c.loss() > lossSlack {
+		return false
+	}
+	c.filled = c.filled || c.lost > fullSights
+	return s.lanes > c.few(s)
+}
+
+// few is how many lanes there are without random loss.
+func (c *laneCount) few(s laneSight) int {
+	if c.filled {
+		return min(s.few(), fairLanes)
+	}
+	return s.few()
 }
 
 func (c *laneCount) learn(s laneSight) {
@@ -199,7 +221,7 @@ func (c *laneCount) tooMany(s laneSight) bool {
 // those whose first windows make up for what is missing, or more each time that there
 // is still room: what the line carries may have grown.
 func (c *laneCount) more(s laneSight) int {
-	limit, step := s.few(), s.lanes
+	limit, step := c.few(s), s.lanes
 	if c.random() {
 		limit = MaxLanes
 		if s.lanes < calmLanes {
@@ -228,5 +250,5 @@ func (c *laneCount) fewer(s laneSight) int {
 	if c.suspects > 0 || s.excess > s.base/2 {
 		part = 8
 	}
-	return max(min(s.few(), s.lanes), s.lanes-max(1, s.lanes/part))
+	return max(min(c.few(s), s.lanes), s.lanes-max(1, s.lanes/part))
 }
