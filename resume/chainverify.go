@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"wanrep/diskio"
 	"wanrep/diskio/digest"
@@ -50,7 +51,7 @@ func VerifyChain(s *Store, source, vm string, o ChainOptions, report func(Verify
 	defer release()
 	dir := path.Join(vmDir, pointsName)
 	// Points may be pruned meanwhile by the process that has the store.
-	for range chainAttempts {
+	for range settleTries {
 		prune, err := s.currentPrune(vmDir)
 		if err != nil {
 			return err
@@ -77,14 +78,11 @@ func VerifyChain(s *Store, source, vm string, o ChainOptions, report func(Verify
 			c.tell(report)
 			return nil
 		}
+		time.Sleep(settleWait)
 	}
 	return fmt.Errorf("the points of %q change while they are verified, or a prune of one was cut off: the appliance, or wanrep points prune, finishes that",
 		diskio.Printable(vm))
 }
-
-// chainAttempts is how often a chain is read at most: prune takes out one point at
-// a time, and merging it takes far longer than to read the manifests.
-const chainAttempts = 5
 
 // A chainCheck goes through the points of a VM in their order.
 type chainCheck struct {
