@@ -157,7 +157,7 @@ func (s *Store) changeDamage(v *vmState, change func([]Damage) []Damage) error {
 }
 
 // moveDamage makes damage of a pruned point that of its child, whose files take over
-// what it had. What of it the child does not have is found to be good sooner or later.
+// what it had. What of it the child hid is found to be good when it is to be healed.
 func (s *Store) moveDamage(v *vmState, point, child string) error {
 	return s.changeDamage(v, func(all []Damage) []Damage {
 		var moved []Damage

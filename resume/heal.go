@@ -29,7 +29,6 @@ const maxHealPoints = 64
 const (
 	staysWaiting = "no later point has what was there: the next run brings it, if the block has not changed at the source"
 	staysChanged = "a block has changed at the source since"
-	staysUnknown = "no digest names what was there"
 	staysFile    = "the disk as a whole can't be healed"
 )
 
@@ -80,8 +79,10 @@ type healer struct {
 
 	chains *chains
 	layer  *layer
-	// want are the digests of the damaged blocks that are to be put back.
+	// want are the digests of the damaged blocks that are to be put back, good the
+	// blocks that read as they should by now.
 	want    map[int64]digest.Sum
+	good    []int64
 	changed bool // a later point has something else
 	// f is the damaged file once it is written to, patch writes to it, written are the
 	// blocks that were.
@@ -130,6 +131,9 @@ func (h *healer) putBack(ctx context.Context) error {
 	if err := h.lookUp(); err != nil {
 		return err
 	}
+	if err := h.lookAgain(); err != nil {
+		return err
+	}
 	names, err := h.store.pointDirs(path.Join(h.vm.dir, pointsName))
 	if err != nil {
 		return err
@@ -147,28 +151,46 @@ func (h *healer) putBack(ctx context.Context) error {
 	return errors.Join(err, h.settle())
 }
 
-// lookUp finds out what the damaged blocks were.
+// lookUp finds out what the damaged blocks were. Those without a record were zeros.
 func (h *healer) lookUp() error {
 	h.want, h.written = map[int64]digest.Sum{}, map[int64]digest.Sum{}
+	for _, block := range h.damage.blocks() {
+		h.want[block] = digest.ZeroBlock()
+	}
 	return h.store.records(h.layer, h.damage.blocks(), func(block int64, sum digest.Sum) error {
 		h.want[block] = sum
 		return nil
 	})
 }
 
-// records calls use for each of the blocks that a disk's own digests file has.
+// lookAgain reads the damaged blocks once more. The file that has them may be another by
+// now, after a prune or since somebody put it back, or the disk below it reads again.
+func (h *healer) lookAgain() (err error) {
+	h.good, err = h.readAgain(h.layer.file(), h.want)
+	for _, block := range h.good {
+		delete(h.want, block)
+	}
+	return err
+}
+
+// records calls use for each of the blocks, which are ascending, that a disk's own
+// digests file has.
 func (s *Store) records(l *layer, blocks []int64, use func(block int64, sum digest.Sum) error) error {
+	if len(blocks) == 0 {
+		return nil
+	}
 	f, err := s.fsys.OpenFile(path.Join(l.dir, l.disk.DigestsFile), os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	r, err := readDigests(f, l.disk.DigestsFile, l.shape(), l.disk.Digests)
+	if err != nil {
+		return err
+	}
 	for _, block := range blocks {
-		r, err := readDigests(f, l.disk.DigestsFile, l.shape(), l.disk.Digests)
-		if err == nil {
-			err = r.seek(f, block)
-		}
-		if err != nil {
+		r.count = l.disk.Digests
+		if err := r.seek(f, block); err != nil {
 			return err
 		}
 		index, sum, err := r.read()
@@ -267,38 +289,34 @@ func (h *healer) settle() error {
 		if err = errors.Join(err, h.store.fsys.Chmod(name, readOnlyPerm)); err != nil {
 			return err
 		}
-		if good, err = h.readAgain(name); err != nil {
+		if good, err = h.readAgain(name, h.written); err != nil {
 			return err
 		}
 	}
 	why := staysWaiting
-	switch {
-	case len(h.want)+len(h.written) < len(h.damage.blocks()):
-		why = staysUnknown
-	case h.changed:
+	if h.changed {
 		why = staysChanged
 	}
 	h.healed.Blocks = len(good)
 	return h.note(func(d *Damage) {
-		d.take(&finding{size: h.layer.disk.VirtualSize, good: good})
+		d.take(&finding{size: h.layer.disk.VirtualSize, good: append(h.good, good...)})
 		d.Stays = why
 	})
 }
 
-// readAgain returns which of the blocks that were written are what they have to be.
-func (h *healer) readAgain(name string) (good []int64, err error) {
+// readAgain returns which of some blocks are what they have to be. Those that can't be
+// read are not.
+func (h *healer) readAgain(name string, blocks map[int64]digest.Sum) (good []int64, err error) {
 	content, err := h.store.cfg.Format.Open(h.store.fsys, name)
 	if err != nil {
 		return nil, err
 	}
 	defer content.Close()
-	for block, want := range h.written {
+	for block, want := range blocks {
 		off := block * diskio.BlockBytes
 		b := make([]byte, min(diskio.BlockBytes, content.Size()-off))
-		if n, err := content.ReadAt(b, off); n == len(b) && digest.Block(b) == want {
+		if n, _ := content.ReadAt(b, off); n == len(b) && digest.Block(b) == want {
 			good = append(good, block)
-		} else if err != nil && err != io.EOF {
-			return nil, err
 		}
 	}
 	return good, nil

@@ -326,6 +326,9 @@ func pruneFault(p *pruner, start *crashfs.FS, wrap wrapper, fault crashfs.Fault)
 		if isViolation(err) || attempt == 3 {
 			return fmt.Errorf("%v at operation %d: %w", fault, fault.At, err)
 		}
+		if s != nil { // what could not be read counts as damaged until it is looked at again
+			_, _ = s.Heal(context.Background(), source, vmName, 0)
+		}
 	}
 	for seed := range uint64(2) {
 		if err := p.clone().toTheEnd(wrap, fsys.Crash(mix(seed, fault.At)), seed); err != nil {

@@ -1,6 +1,7 @@
 package resume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ import (
 const mergedSuffix = ".merged"
 
 // prepare writes the digests of the merged disks beside the point's, and proves that
-// they give the child's root. Nothing of the point is changed before that is known.
+// they give the child's root, and that the child has the content of its own. Nothing of
+// the point is changed before that is known.
 func (s *Store) prepare(ctx context.Context, v *vmState, r pruneRecord) error {
 	pairs, err := s.mergePairs(v, r)
 	if err != nil {
@@ -27,6 +29,9 @@ func (s *Store) prepare(ctx context.Context, v *vmState, r pruneRecord) error {
 	for _, p := range pairs {
 		if err := s.withFiles(p.childFile(), p.parentFile(), os.O_RDONLY, s.cfg.Format.CanMerge); err != nil {
 			return fmt.Errorf("merge disk %q: %w", diskio.Printable(p.child.Name), err)
+		}
+		if err := s.proveChild(ctx, r, p); err != nil {
+			return err
 		}
 		l, err := chains.layer(r.Child, p.child.Name)
 		if err != nil {
@@ -41,6 +46,22 @@ func (s *Store) prepare(ctx context.Context, v *vmState, r pruneRecord) error {
 	}
 	r.State = pruneMerging
 	return s.record(v, r)
+}
+
+// proveChild reads what of a disk is to be merged. What has rotted is noted, and nothing
+// of it merged: once a merge has begun it has to come to its end, so that what can't be
+// read would stop it for good, and the healing of the VM with it.
+func (s *Store) proveChild(ctx context.Context, r pruneRecord, p mergePair) error {
+	m, err := readManifest(s.fsys, p.childDir)
+	if err != nil {
+		return err
+	}
+	what := ""
+	err = s.Scrub(ctx, m.point(), VerifyOptions{Own: true, Disk: p.child.Name}, func(v VerifyProblem) { what = cmp.Or(what, v.What) })
+	if err == nil && what != "" {
+		err = &PinnedError{r.Point, rottenChild(r.Child) + ": " + what}
+	}
+	return err
 }
 
 // mergeDigestsFile writes the digests of a disk and of the one below it as one file.

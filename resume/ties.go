@@ -108,7 +108,26 @@ func (s *Store) tieOf(chains *chains, name string, builders []string) (tie, erro
 			t.pinned = fmt.Sprintf("point %s, which builds on it, is damaged", t.child)
 		}
 	}
+	if t.pinned == "" && chains.rotten(t.child) {
+		t.pinned = rottenChild(t.child)
+	}
 	return t, nil
+}
+
+// rottenChild says why a point can't be pruned whose child has rotted: the merge would
+// copy what is in the child's files, and take from them what a source may still heal.
+func rottenChild(child string) string {
+	return fmt.Sprintf("point %s, which builds on it, is damaged and not healed yet", child)
+}
+
+// rotten reports whether anything is known to be damaged of a point's own files.
+func (c *chains) rotten(point string) bool {
+	for at := range c.damage {
+		if at.point == point {
+			return true
+		}
+	}
+	return false
 }
 
 // isRead reports whether this process reads a point.
