@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"wanrep/diskio"
 	"wanrep/diskio/durable"
 	"wanrep/replicate/progress"
 	"wanrep/replicate/retain"
@@ -243,6 +244,29 @@ func (t *Target) pruned(key vmKey, points int, oldest time.Time) {
 // Prune applies the retention rules, as the operator asks.
 func (t *Target) Prune(ctx context.Context, r PruneRequest) (PruneReport, error) {
 	return t.keeper.prune(ctx, r)
+}
+
+// A ScrubRequest says what of a disk of a point is to be read again.
+type ScrubRequest struct {
+	Source  string                 `json:"source"`
+	VM      string                 `json:"vm"`
+	Point   string                 `json:"point"`
+	Disk    string                 `json:"disk"`
+	Extents []resume.DamagedExtent `json:"extents"`
+}
+
+// Scrub reads again what somebody has found to differ, and notes what does. Nothing is
+// taken on trust, and a point that is gone meanwhile is no error.
+func (t *Target) Scrub(ctx context.Context, r ScrubRequest) error {
+	o := resume.VerifyOptions{Disk: r.Disk, MaxRate: t.cfg.Scrub.MaxRate}
+	for _, e := range r.Extents {
+		o.Extents = append(o.Extents, diskio.Extent(e))
+	}
+	err := t.keeper.scrub(ctx, resume.Point{Source: r.Source, VM: r.VM, Point: r.Point}, o)
+	if errors.Is(err, resume.ErrNoPoint) {
+		return nil
+	}
+	return err
 }
 
 // known returns what a VM has in the store.

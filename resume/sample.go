@@ -1,9 +1,11 @@
 package resume
 
 import (
+	"cmp"
 	"context"
 	"hash/fnv"
 	"math"
+	"slices"
 	"time"
 
 	"wanrep/diskio"
@@ -24,20 +26,26 @@ type VerifyOptions struct {
 	// Own leaves out what a point has from those on which it builds, so that each
 	// block of each file is read once if all points are verified.
 	Own bool
-	// Extent is what to read of each disk, widened to blocks. Default: all.
-	Extent diskio.Extent
+	// Extents are what to read of each disk, widened to blocks. Default: all.
+	Extents []diskio.Extent
 }
 
-// within returns what to read of a disk of that size, in whole blocks.
-func (o VerifyOptions) within(size int64) diskio.Extent {
-	if o.Extent == (diskio.Extent{}) {
-		return diskio.Extent{Length: size}
+// within returns what to read of a disk of that size: extents of whole blocks,
+// ascending, that may overlap.
+func (o VerifyOptions) within(size int64) []diskio.Extent {
+	if len(o.Extents) == 0 {
+		return []diskio.Extent{{Length: size}}
 	}
-	start := min(max(o.Extent.Start, 0), size)
-	end := start + min(max(o.Extent.Length, 0), size-start)
-	start -= start % diskio.BlockBytes
-	end += (diskio.BlockBytes - end%diskio.BlockBytes) % diskio.BlockBytes
-	return diskio.Extent{Start: start, Length: min(end, size) - start}
+	var within []diskio.Extent
+	for _, e := range o.Extents {
+		start := min(max(e.Start, 0), size)
+		end := start + min(max(e.Length, 0), size-start)
+		start -= start % diskio.BlockBytes
+		end += (diskio.BlockBytes - end%diskio.BlockBytes) % diskio.BlockBytes
+		within = append(within, diskio.Extent{Start: start, Length: min(end, size) - start})
+	}
+	slices.SortFunc(within, func(a, b diskio.Extent) int { return cmp.Compare(a.Start, b.Start) })
+	return within
 }
 
 // sampledBlocks is how many blocks are chosen together: 1 MiB, so that a sample is

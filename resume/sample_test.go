@@ -75,6 +75,10 @@ func TestSamplesCoverTheDisk(t *testing.T) {
 	}
 }
 
+func within(extents ...diskio.Extent) resume.VerifyOptions {
+	return resume.VerifyOptions{Extents: extents}
+}
+
 func TestVerifyAnExtent(t *testing.T) {
 	s := rotten(t, 40)
 	tests := []struct {
@@ -83,11 +87,13 @@ func TestVerifyAnExtent(t *testing.T) {
 		lo, hi int64 // blocks
 	}{
 		{"all", resume.VerifyOptions{}, 0, 40},
-		{"in the middle", resume.VerifyOptions{Extent: diskio.Extent{Start: 3*block + 1, Length: 2 * block}}, 3, 6},
-		{"to the end", resume.VerifyOptions{Extent: diskio.Extent{Start: 39 * block, Length: math.MaxInt64}}, 39, 40},
-		{"behind the end", resume.VerifyOptions{Extent: diskio.Extent{Start: 50 * block, Length: block}}, 0, 0},
+		{"in the middle", within(diskio.Extent{Start: 3*block + 1, Length: 2 * block}), 3, 6},
+		{"to the end", within(diskio.Extent{Start: 39 * block, Length: math.MaxInt64}), 39, 40},
+		{"behind the end", within(diskio.Extent{Start: 50 * block, Length: block}), 0, 0},
 		{"of another disk", resume.VerifyOptions{Disk: "data"}, 0, 0},
-		{"of the disk", resume.VerifyOptions{Disk: "os", Extent: diskio.Extent{Length: 1}}, 0, 1},
+		{"of the disk", resume.VerifyOptions{Disk: "os", Extents: []diskio.Extent{{Length: 1}}}, 0, 1},
+		{"several that meet", within(diskio.Extent{Start: 7 * block, Length: block}, diskio.Extent{Start: 4*block + 9, Length: 3 * block}), 4, 8},
+		{"one within another", within(diskio.Extent{Start: 5 * block, Length: block}, diskio.Extent{Start: 4 * block, Length: 4 * block}), 4, 8},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

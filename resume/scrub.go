@@ -184,8 +184,3 @@ func (v *verifier) noteDigests(err error) {
 
 // errRoot is a digests file of which every record may be one.
 var errRoot = errors.New("it does not give the root in the manifest")
-
-// whole reports whether all of what the disk's own files have is read.
-func (v *verifier) whole() bool {
-	return v.sample.all && v.only.Length == v.disk.VirtualSize
-}

@@ -107,7 +107,7 @@ type verifier struct {
 	chains *chains
 	dir    string
 	disk   ManifestDisk
-	only   diskio.Extent // what to read
+	only   []diskio.Extent // what to read, ascending
 	sample sampler
 	own    bool // leave out what the disk builds on
 	pace   *pacer
@@ -145,8 +145,8 @@ func (v *verifier) run(ctx context.Context) error {
 		v.found.file(v.problem.Point, v.disk, "")
 	}
 	v.content, v.tree = content, digest.NewTree(0)
-	trusted, all := v.checkDigests(), v.only == whole && v.sample.all
-	if !trusted && !all {
+	trusted := v.checkDigests()
+	if !trusted && !v.whole() {
 		return nil
 	}
 	if err := v.compare(ctx, trusted); err != nil {
@@ -210,7 +210,7 @@ func (v *verifier) compare(ctx context.Context, trusted bool) error {
 	if !trusted {
 		return v.walk(ctx, func() (int64, digest.Sum, string, error) { return 0, digest.Sum{}, "", io.EOF }, false)
 	}
-	from := v.only.Start / diskio.BlockBytes
+	from := v.first()
 	return v.withDigests(from, func(m *digestsMerge) error { return v.walk(ctx, m.read, true) })
 }
 
@@ -218,10 +218,10 @@ func (v *verifier) compare(ctx context.Context, trusted bool) error {
 // are stored. A block in neither is zeros in both. It reads those of them that are
 // to be read.
 func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, string, error), judge bool) error {
-	blocks := digest.Blocks(v.only.End())
+	blocks := v.behind()
 	buf := make([]byte, diskio.BlockBytes)
 	index, want, point, err := next()
-	for at := v.only.Start / diskio.BlockBytes; ; at++ {
+	for at := v.first(); ; at++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -243,7 +243,7 @@ func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, str
 			expected, from = want, point
 			index, want, point, err = next()
 		}
-		if !v.sample.has(at) || v.own && from != v.problem.Point {
+		if !v.has(at) || v.own && from != v.problem.Point {
 			continue
 		}
 		if err := v.pace.wait(ctx, diskio.BlockBytes); err != nil {
@@ -254,6 +254,29 @@ func (v *verifier) walk(ctx context.Context, next func() (int64, digest.Sum, str
 			v.found.block(from, v.disk, at, good)
 		}
 	}
+}
+
+// first returns the first block that is to be read, and behind the one behind the last.
+func (v *verifier) first() int64 { return v.only[0].Start / diskio.BlockBytes }
+
+func (v *verifier) behind() (block int64) {
+	for _, e := range v.only {
+		block = max(block, digest.Blocks(e.End()))
+	}
+	return block
+}
+
+// has reports whether a block is to be read. The blocks are asked for in their order.
+func (v *verifier) has(block int64) bool {
+	for len(v.only) > 1 && digest.Blocks(v.only[0].End()) <= block {
+		v.only = v.only[1:]
+	}
+	return v.only[0].Start <= block*diskio.BlockBytes && block < digest.Blocks(v.only[0].End()) && v.sample.has(block)
+}
+
+// whole reports whether all of the disk is read.
+func (v *verifier) whole() bool {
+	return v.sample.all && v.only[0] == diskio.Extent{Length: v.disk.VirtualSize}
 }
 
 // storedAt returns the first block at or after at of which something is stored.

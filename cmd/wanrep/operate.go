@@ -79,6 +79,11 @@ func (s *sourceAppliance) NoteTested(context.Context, json.RawMessage) (json.Raw
 	return nil, &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: "say at the target what was tested"}
 }
 
+// Scrub tells that a source has no points.
+func (s *sourceAppliance) Scrub(context.Context, json.RawMessage) (json.RawMessage, error) {
+	return nil, &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: "verify at the target"}
+}
+
 // Pause tells that a target has no jobs.
 func (t *targetAppliance) Pause(context.Context, string, string) error {
 	return &control.Error{Code: control.WrongRole, Text: "a target runs no jobs", Tip: "pause the job at its source"}

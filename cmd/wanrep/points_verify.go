@@ -21,13 +21,15 @@ const verifySchema = "wanrep.verify/1"
 type verifyDocument struct {
 	Schema string `json:"schema"`
 	// Sample is the share of the content that was read, and Seed what chose it.
-	Sample   float64         `json:"sample"`
-	Seed     uint64          `json:"seed"`
-	Points   []verifiedPoint `json:"points"`
-	Signers  []pointsSigner  `json:"signers"`
-	Compared *string         `json:"compared_with"` // "pin", "identity", or null
-	Error    *string         `json:"error"`         // why it ended early, or that there are problems
-	Hint     string          `json:"hint"`
+	Sample float64         `json:"sample"`
+	Seed   uint64          `json:"seed"`
+	Points []verifiedPoint `json:"points"`
+	// Noted tells that the store knows of what differs, so that it can be healed.
+	Noted    bool           `json:"noted"`
+	Signers  []pointsSigner `json:"signers"`
+	Compared *string        `json:"compared_with"` // "pin", "identity", or null
+	Error    *string        `json:"error"`         // why it ended early, or that there are problems
+	Hint     string         `json:"hint"`
 }
 
 type verifiedPoint struct {
@@ -66,8 +68,8 @@ func newPointsVerifyCommand() *cobra.Command {
 		Long: `Read restore points again, all of them or those that the flags name, and compare
 their content with the digests, the digests with the roots in their manifests, and
 the manifests with their signatures and with each other. The exit code is 1 if
-anything differs, and every extent that does is listed. A store that no appliance
-has notes them, so that the next run brings what has rotted.
+anything differs, and every extent that does is listed. The appliance notes them if
+one runs, else the store does, so that the next run brings what has rotted.
 
 The signatures must be by the keys that --pin names; without it, by the identity
 of the target whose config it is; and without that, all by one key. With --offline
@@ -174,8 +176,9 @@ type verification struct {
 	reading *reading
 	out     io.Writer
 	doc     verifyDocument
-	// again is what differs, or did, and is to be remembered.
-	again []rereading
+	// again is what differs, or did, and is to be remembered, of rereadings extents.
+	again      []rereading
+	rereadings int
 	// through tells that all points that are meant were verified.
 	through bool
 }

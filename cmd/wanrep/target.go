@@ -201,6 +201,15 @@ func (t *targetAppliance) NoteTested(_ context.Context, request json.RawMessage)
 	return json.Marshal(report)
 }
 
+// Scrub reads parts of a point again and notes what is damaged.
+func (t *targetAppliance) Scrub(ctx context.Context, request json.RawMessage) (json.RawMessage, error) {
+	var r replicate.ScrubRequest
+	if err := json.Unmarshal(request, &r); err != nil {
+		return nil, &control.Error{Code: control.BadRequest, Text: fmt.Sprintf("read the request: %.200v", err)}
+	}
+	return json.RawMessage("{}"), t.engine.Scrub(ctx, r)
+}
+
 // paired keeps a pairing before the source is told that it succeeded. Whichever
 // copy of a source has the code is the source from now on.
 func (t *targetAppliance) paired(p quicx.Peer) error {

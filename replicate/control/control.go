@@ -22,6 +22,7 @@
 //	DELETE /v1/runs/{job}    interrupt that run
 //	POST   /v1/prune         a prune request; {"report":…,"error":…}
 //	POST   /v1/tested        which failover was tested; what is known of the point then
+//	POST   /v1/scrub         a scrub request; {"report":…,"error":…}
 //	POST   /v1/pause         {"job":"…","because":"…"}; without a job all are held
 //	POST   /v1/resume        {"job":"…"}
 //	PUT    /v1/limit         {"rate":bytes a second}; 0 is no limit
@@ -74,6 +75,9 @@ type Appliance interface {
 	// NoteTested notes that a failover was tested, or takes that back. What the request
 	// says is the appliance's to read.
 	NoteTested(ctx context.Context, request json.RawMessage) (report json.RawMessage, err error)
+	// Scrub reads parts of a point again that are said to be damaged, and notes what is.
+	// What the request says is the appliance's to read, and the report is empty.
+	Scrub(ctx context.Context, request json.RawMessage) (report json.RawMessage, err error)
 	// Events are what happens.
 	Events() *progress.Feed[progress.Event]
 	Operation

@@ -57,6 +57,13 @@ func (f *fake) Run(ctx context.Context, job string) (json.RawMessage, error) {
 	}
 }
 
+func (f *fake) Scrub(_ context.Context, request json.RawMessage) (json.RawMessage, error) {
+	if string(request) != `{"vm":"sql01"}` {
+		return nil, fmt.Errorf("scrub was asked for %s", request)
+	}
+	return json.RawMessage("{}"), nil
+}
+
 func (f *fake) Prune(_ context.Context, request json.RawMessage) (json.RawMessage, error) {
 	return request, &Error{Code: WrongRole, Text: "not here"}
 }
@@ -176,6 +183,9 @@ func TestQuestionsAndAnswers(t *testing.T) {
 	}
 	if report, err = c.NoteTested(ctx, map[string]string{"vm": "sql01"}); err != nil || strings.TrimSpace(string(report)) != `{"vm":"sql01"}` {
 		t.Errorf("tested: %s, %v", report, err)
+	}
+	if err := c.Scrub(ctx, map[string]string{"vm": "sql01"}); err != nil {
+		t.Errorf("scrub: %v", err)
 	}
 	if _, err := c.Points(ctx); code(err) != WrongRole {
 		t.Errorf("Points: got %v, want code %q", err, WrongRole)
