@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -135,6 +136,7 @@ func (k *keeper) tell(vm PrunedVM) {
 	if removed > 0 {
 		k.gone(key, removed, oldest)
 	}
+	k.tellRotten(key, vm)
 	held := ""
 	switch {
 	case vm.Held != nil && removed == 0:
@@ -150,6 +152,28 @@ func (k *keeper) tell(vm PrunedVM) {
 	if held != "" && held != was {
 		k.event(progress.Warning, key, "the points of "+vm.VM+" are held: "+held)
 	}
+}
+
+// tellRotten tells what a prune found to be damaged, and lets that be healed. What a
+// point that is gone had is that of the next one, and nothing new.
+func (k *keeper) tellRotten(key vmKey, vm PrunedVM) {
+	before := slices.Clone(vm.before)
+	for i := range before {
+		before[i].Point = vm.heir(before[i].Point)
+	}
+	if len(before)+len(vm.after) > 0 && k.tellDamage(key, before, vm.after, nil) {
+		k.committed(key)
+	}
+}
+
+// heir returns a point, or if that was removed the next one that was not.
+func (vm PrunedVM) heir(point string) string {
+	for _, p := range vm.Points {
+		if p.Point >= point && !p.Removed {
+			return p.Point
+		}
+	}
+	return point
 }
 
 func (k *keeper) event(level string, key vmKey, text string) {

@@ -48,7 +48,9 @@ type PrunedVM struct {
 	Held   *string       `json:"held"`  // why nothing goes without force, or null
 	Error  *string       `json:"error"` // why not all went that were to go, or null
 	Points []PrunedPoint `json:"points"`
-	waits  bool          // for a reader or a part, which is no fault
+	waits  bool          // for a reader, a part or healing, which is no fault
+	// before and after are what was known to be damaged.
+	before, after []resume.Damage
 }
 
 // A PrunedPoint is what became of one point.
@@ -113,8 +115,21 @@ type vmPrune struct {
 	result  PrunedVM
 }
 
+// run applies the rules. What has rotted of that which would be merged is found on the
+// way.
 func (p *vmPrune) run(ctx context.Context, rules retain.Rules, points []resume.Point, now time.Time) error {
 	p.result = PrunedVM{Source: p.key.source, VM: p.key.vm, Points: []PrunedPoint{}}
+	var err error
+	if p.result.before, err = p.store.Damage(p.key.source, p.key.vm); err != nil {
+		return err
+	}
+	err = p.apply(ctx, rules, points, now)
+	after, again := p.store.Damage(p.key.source, p.key.vm)
+	p.result.after = after
+	return errors.Join(err, again)
+}
+
+func (p *vmPrune) apply(ctx context.Context, rules retain.Rules, points []resume.Point, now time.Time) error {
 	if !p.request.DryRun {
 		// One that was decided before is no matter of today's rules.
 		if err := p.keepsGoing(ctx, p.store.FinishPrune(ctx, p.key.source, p.key.vm)); err != nil {
@@ -129,7 +144,8 @@ func (p *vmPrune) run(ctx context.Context, rules retain.Rules, points []resume.P
 	for _, point := range points {
 		if point.State != resume.StatePart {
 			of = append(of, retain.Point{
-				Name: point.Point, Time: point.Time, Damaged: point.State == resume.StateDamaged, Pinned: pins[point.Point],
+				Name: point.Point, Time: point.Time, Pinned: pins[point.Point],
+				Damaged: damageSeenIn(point), Lost: point.State == resume.StateDamaged,
 			})
 		}
 	}
@@ -150,6 +166,19 @@ func (p *vmPrune) run(ctx context.Context, rules retain.Rules, points []resume.P
 		return nil
 	}
 	return p.remove(ctx)
+}
+
+// damageSeenIn says what is known to be damaged of a point; nothing if it is empty.
+func damageSeenIn(p resume.Point) string {
+	switch {
+	case p.State == resume.StateDamaged:
+		return "it can't be read"
+	case len(p.Damage) > 0:
+		return DamageText(p.Damage[0])
+	case p.OnDamage:
+		return "it has damaged content of a point on which it builds"
+	}
+	return ""
 }
 
 // remove removes the points that are to go, the oldest first.

@@ -44,6 +44,7 @@ func TestAppliances(t *testing.T) {
 			"freeport": freePort, "disk": makeDisk, "line": openLine, "cut": cutLine, "restore": restoreLine,
 			"start": startActor, "serves": awaitServing, "durable": awaitDurable, "term": stopActor, "kill9": killActor,
 			"exits": exits, "field": checkField, "extract": extract, "await": awaitText, "fetch": fetch, "unpack": unpack, "nosecrets": noSecrets, "ends": awaitEnd,
+			"corrupt": scriptCorrupt,
 		},
 	})
 }

@@ -44,9 +44,11 @@ func newPointsPruneCommand() *cobra.Command {
 hold into the points that build on them. The running appliance does so after each
 new point; this command does it now, through the appliance if one runs.
 
-No point goes that is younger than min_age, nor a VM's newest one. Nothing of a VM
-goes where the clock can't be believed, or more than half of its points would go at
-once; --force removes them all the same. The exit code is 3 if something is held, or
+No point goes that is younger than min_age, nor a VM's newest one. A point of which
+damage is known takes no place of a rule: it stays until as many good ones are newer.
+Nothing of a VM goes where the clock can't be believed, or more than half of its points
+would go at once; --force removes them all the same. What is merged is read before, and
+nothing is merged of which damage is found. The exit code is 3 if something is held, or
 stays for another reason.
 
 A store that --store names has no config; its rules are those of --keep, and what

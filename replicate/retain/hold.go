@@ -13,7 +13,7 @@ const (
 	pauseSlack = 24 * time.Hour
 )
 
-// hold says why a plan that removes that many points has to wait for a person.
+// hold says why a plan has to wait for a person.
 //
 // The age of a point is what the clock says, so it protects a point only if the
 // clock can be believed. It can't be if a point is from the future, or if within the
@@ -21,22 +21,37 @@ const (
 // longer than twice the longest before, and a day: then the clock was set, or the
 // appliance was off, which looks the same. Once the clock has run evenly for the
 // minimum age, what it calls older than that is. So the hold ends by itself.
-func (r Rules) hold(points []Point, removed int, now time.Time) string {
+func (r Rules) hold(ds []Decision, now time.Time) string {
+	removed, good, goodRemoved := 0, 0, 0
+	for _, d := range ds {
+		if d.good() {
+			good++
+		}
+		if !d.Keep {
+			removed++
+		}
+		if d.good() && !d.Keep {
+			goodRemoved++
+		}
+	}
 	if removed == 0 {
 		return ""
 	}
-	if reason := clock(points, now, r.MinAge); reason != "" {
+	if reason := clock(ds, now, r.MinAge); reason != "" {
 		return reason
 	}
-	if 2*removed > len(points) {
-		return fmt.Sprintf("%d of %d points would go at once, more than half", removed, len(points))
+	switch {
+	case 2*removed > len(ds):
+		return fmt.Sprintf("%d of %d points would go at once, more than half", removed, len(ds))
+	case 2*goodRemoved > good:
+		return fmt.Sprintf("%d of %d points that are not damaged would go at once, more than half", goodRemoved, good)
 	}
 	return ""
 }
 
 // clock says why the clock can't be believed.
-func clock(points []Point, now time.Time, window time.Duration) string {
-	var before Point
+func clock(points []Decision, now time.Time, window time.Duration) string {
+	var before Decision
 	var longest time.Duration
 	for _, p := range points {
 		if p.Time.IsZero() {

@@ -4,8 +4,9 @@
 //
 // The decision is the target's alone, and made so that neither a source nor a clock
 // can turn it against the points: points count in the order in which they were
-// committed, whatever their times say; nothing younger than the minimum age goes; and
-// a plan is held where the clock can't be believed or most points would go at once.
+// committed, whatever their times say; nothing younger than the minimum age goes; a
+// point that is damaged counts for none that is kept; and a plan is held where the clock
+// can't be believed or most points, or most of the good ones, would go at once.
 // Start with [Rules.Plan].
 package retain
 
@@ -33,11 +34,25 @@ func (r Rules) KeepAll() bool { return r.Last <= 0 && r.Daily <= 0 && r.Weekly <
 type Point struct {
 	Name string
 	Time time.Time // of its commit, by the target's clock; zero if that is not known
-	// Damaged points take no place of a rule, so that they push no good point out,
-	// and stay: whether they can be healed is for a person to say.
-	Damaged bool
+	// Damaged says what is known to be damaged of the point; empty if nothing is. It
+	// takes no place of a rule, so that it pushes no good point out, and stays until as
+	// many good ones are newer as the rules ask for: it may be healed before.
+	Damaged string
+	// Lost tells that it can't be read at all. It stays: what becomes of it is for a
+	// person to say.
+	Lost bool
 	// Pinned is why the point can't go now, as the store knows it. Empty if it can.
 	Pinned string
+}
+
+func (p Point) good() bool { return p.Damaged == "" && !p.Lost }
+
+// damage is why a point that is not good stays.
+func (p Point) damage() string {
+	if p.Damaged == "" {
+		return "damaged"
+	}
+	return "damaged: " + p.Damaged
 }
 
 // A Decision is what becomes of one point.
@@ -78,7 +93,7 @@ func (r Rules) Plan(points []Point, now time.Time) Plan {
 	for i := range p.Decisions {
 		r.decide(&p.Decisions[i])
 	}
-	p.Held = r.hold(points, len(p.Remove()), now)
+	p.Held = r.hold(p.Decisions, now)
 	return p
 }
 
@@ -92,7 +107,14 @@ func (r Rules) count(ds []Decision, zone *time.Location) {
 	nth := 0
 	for i := len(ds) - 1; i >= 0; i-- {
 		d := &ds[i]
-		if d.Damaged {
+		if !d.good() {
+			wanted := nth < r.Last
+			for c := range calendars {
+				wanted = wanted || calendars[c].wants(d.Time.In(zone))
+			}
+			if wanted || d.Lost {
+				d.Reasons = append(d.Reasons, d.damage())
+			}
 			continue
 		}
 		if nth++; nth <= r.Last {
@@ -117,16 +139,19 @@ type calendar struct {
 	seen map[string]bool
 }
 
+// wants reports whether a point of that time would stay.
+func (c *calendar) wants(t time.Time) bool { return c.left > 0 && !c.seen[c.of(t)] }
+
 // take returns why a point stays, or "": the first one that is seen of a period is
 // its newest.
 func (c *calendar) take(t time.Time) string {
-	period := c.of(t)
-	if c.left <= 0 || c.seen[period] {
+	if !c.wants(t) {
 		return ""
 	}
 	if c.seen == nil {
 		c.seen = map[string]bool{}
 	}
+	period := c.of(t)
 	c.seen[period] = true
 	c.left--
 	return c.name + " " + period
@@ -139,9 +164,6 @@ func isoWeek(t time.Time) string {
 
 // decide says what becomes of a point, once the rules that count have chosen.
 func (r Rules) decide(d *Decision) {
-	if d.Damaged {
-		d.Reasons = append(d.Reasons, "damaged")
-	}
 	if d.Age < r.MinAge {
 		d.Reasons = append(d.Reasons, "younger than "+Words(r.MinAge))
 	}
@@ -151,8 +173,12 @@ func (r Rules) decide(d *Decision) {
 	if len(d.Reasons) == 0 && d.Pinned != "" {
 		d.Reasons = append(d.Reasons, d.Pinned)
 	}
-	if d.Keep = len(d.Reasons) > 0; !d.Keep {
-		d.Reasons = []string{"beyond " + r.String()}
+	if d.Keep = len(d.Reasons) > 0; d.Keep {
+		return
+	}
+	d.Reasons = []string{"beyond " + r.String()}
+	if !d.good() {
+		d.Reasons = append(d.Reasons, d.damage())
 	}
 }
 

@@ -40,8 +40,16 @@ func told(p Plan) string {
 }
 
 func TestPlan(t *testing.T) {
-	damaged := every(day, 4)
-	damaged[0].Damaged, damaged[2].Damaged = true, true
+	damaged := every(day, 6)
+	for _, i := range []int{1, 4} {
+		damaged[i].Damaged = "disk os: 1 block"
+	}
+	lost := every(day, 3)
+	lost[0].Lost, lost[1].Lost, lost[1].Damaged = true, true, "it is missing"
+	mostlyDamaged := every(day, 8)
+	for i := range 5 {
+		mostlyDamaged[i].Damaged = "disk os: 1 block"
+	}
 	pinned := every(day, 4)
 	pinned[1].Pinned = "it is being read"
 	tests := []struct {
@@ -63,7 +71,38 @@ func TestPlan(t *testing.T) {
 4 remove: beyond daily 2, weekly 2, monthly 1
 5 keep: daily 2026-11-24, weekly 2026-W48, monthly 2026-11
 `},
-		{"damaged points take no place", damaged, Rules{Last: 2}, "1 keep: damaged\n2 keep: last 2 of 2\n3 keep: damaged\n4 keep: last 1 of 2\n"},
+		{"damaged points take no place", damaged, Rules{Last: 3}, `1 remove: beyond last 3
+2 remove: beyond last 3, damaged: disk os: 1 block
+3 keep: last 3 of 3
+4 keep: last 2 of 3
+5 keep: damaged: disk os: 1 block
+6 keep: last 1 of 3
+`},
+		{"damaged points of days", damaged, Rules{Daily: 5}, `1 keep: daily 2026-11-19
+2 keep: damaged: disk os: 1 block
+3 keep: daily 2026-11-21
+4 keep: daily 2026-11-22
+5 keep: damaged: disk os: 1 block
+6 keep: daily 2026-11-24
+`},
+		{"what can't be read stays", lost, Rules{Last: 1}, "1 keep: damaged\n2 keep: damaged: it is missing\n3 keep: last 1 of 1\n"},
+		{"most of the good ones", mostlyDamaged, Rules{Last: 1}, `1 remove: beyond last 1, damaged: disk os: 1 block
+2 remove: beyond last 1, damaged: disk os: 1 block
+3 remove: beyond last 1, damaged: disk os: 1 block
+4 remove: beyond last 1, damaged: disk os: 1 block
+5 remove: beyond last 1, damaged: disk os: 1 block
+6 remove: beyond last 1
+7 remove: beyond last 1
+8 keep: last 1 of 1
+held: 7 of 8 points would go at once, more than half
+`},
+		{"most of the good ones, and few of all", mostlyDamaged[3:], Rules{Last: 1, MinAge: 2 * day}, `4 remove: beyond last 1, damaged: disk os: 1 block
+5 remove: beyond last 1, damaged: disk os: 1 block
+6 remove: beyond last 1
+7 keep: younger than 2 days
+8 keep: last 1 of 1, younger than 2 days
+held: 3 of 5 points would go at once, more than half
+`},
 		{"pinned", pinned, Rules{Last: 2}, "1 remove: beyond last 2\n2 keep: it is being read\n3 keep: last 2 of 2\n4 keep: last 1 of 2\n"},
 		{"more than half", every(day, 5), Rules{Last: 2}, `1 remove: beyond last 2
 2 remove: beyond last 2
@@ -163,13 +202,25 @@ func drawPoints(t *rapid.T) (points []Point) {
 	for i := range rapid.IntRange(0, 30).Draw(t, "points") {
 		// Now and then the clock is set.
 		at = at.Add(time.Duration(rapid.IntRange(-10, 72).Draw(t, "hours")) * time.Hour)
-		p := Point{Name: fmt.Sprintf("%016x", i+1), Time: at, Damaged: rapid.IntRange(0, 9).Draw(t, "damaged") == 0}
+		p := Point{Name: fmt.Sprintf("%016x", i+1), Time: at, Lost: rapid.IntRange(0, 19).Draw(t, "lost") == 0}
+		if rapid.IntRange(0, 6).Draw(t, "damaged") == 0 {
+			p.Damaged = "disk os: 1 block"
+		}
 		if rapid.IntRange(0, 9).Draw(t, "pinned") == 0 {
 			p.Pinned = "it is being read"
 		}
 		points = append(points, p)
 	}
 	return points
+}
+
+func only(points []Point, want func(Point) bool) (some []Point) {
+	for _, p := range points {
+		if want(p) {
+			some = append(some, p)
+		}
+	}
+	return some
 }
 
 func TestPlanProperties(t *testing.T) {
@@ -183,11 +234,14 @@ func TestPlanProperties(t *testing.T) {
 			if d.Point != points[i] || len(d.Reasons) == 0 {
 				rt.Fatalf("point %d became %+v", i, d)
 			}
-			if !d.Damaged {
+			if d.good() {
 				newest = d.Name
 			}
-			if !d.Keep && (d.Age < rules.MinAge || d.Damaged || d.Pinned != "" || rules.KeepAll()) {
+			if !d.Keep && (d.Age < rules.MinAge || d.Lost || d.Pinned != "" || rules.KeepAll()) {
 				rt.Fatalf("%+v goes, by %+v", d, rules)
+			}
+			if !d.Keep && d.Damaged != "" && !strings.Contains(strings.Join(d.Reasons, ", "), d.Damaged) {
+				rt.Fatalf("%+v goes, and nobody is told that it is damaged", d)
 			}
 			if d.Keep {
 				kept[d.Name] = true
@@ -196,6 +250,10 @@ func TestPlanProperties(t *testing.T) {
 		}
 		if newest != "" && !kept[newest] {
 			rt.Fatalf("the newest point, %s, goes", newest)
+		}
+		good := func(p Point) bool { return p.good() }
+		if want := min(rules.Last, len(only(points, good))); len(only(left, good)) < want {
+			rt.Fatalf("%d good points stay, want %d", len(only(left, good)), want)
 		}
 		removed := p.Remove()
 		if p.Held == "" && 2*len(removed) > len(points) || p.Held != "" && len(removed) == 0 {
