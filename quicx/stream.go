@@ -56,7 +56,7 @@ func (s *Stream) wrap(op string, err error) error {
 }
 
 // Write returns when p is on its way, which says nothing about its arrival. It waits
-// where sending is limited. Pieces of about 16 KiB use the CPU best.
+// where sending is limited. Pieces of 64 KiB use the CPU best.
 func (s *Stream) Write(p []byte) (int, error) {
 	s.link.writes.Add(1)
 	s.link.writing.Add(1)

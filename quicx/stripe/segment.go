@@ -15,6 +15,10 @@ const (
 	// has one segment in hand while the others go on, so this times the number of
 	// channels is how far they get apart.
 	segmentBytes = 16 << 10
+	// loneBytes is the same while there is one channel. Each segment wakes the
+	// Reader twice; and what is written before another channel joins has to be
+	// read before what goes over that one, so it is not much longer.
+	loneBytes = 64 << 10
 	// maxSegmentBytes is the most that a Reader takes.
 	maxSegmentBytes = 1 << 20
 )

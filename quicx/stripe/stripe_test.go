@@ -105,7 +105,7 @@ func content(seed uint64, n int) []byte {
 func TestSequence(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64().Draw(rt, "seed")
-		size := rapid.IntRange(0, 12*segmentBytes).Draw(rt, "size")
+		size := rapid.IntRange(0, 24*segmentBytes).Draw(rt, "size")
 		comings := rapid.SliceOfN(rapid.IntRange(0, 60), 0, 8).Draw(rt, "comings")
 		goings := rapid.SliceOfN(rapid.IntRange(1, 60), 0, 8).Draw(rt, "goings")
 		synctest.Test(t, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestSequence(t *testing.T) {
 			want := content(seed, size)
 			go func() {
 				for left := want; len(left) > 0; {
-					n := min(len(left), 1+int(seed%(3*segmentBytes)))
+					n := min(len(left), 1+int(seed%(6*segmentBytes)))
 					if _, err := w.writer.Write(left[:n]); err != nil {
 						t.Errorf("write: %v", err)
 					}
@@ -363,13 +363,14 @@ func (w *writes) Write(b []byte) (int, error) {
 func (*writes) Close() error { return nil }
 
 // A header that is written apart can travel in a packet of its own.
-func TestOneWriteForASegment(t *testing.T) {
+func TestWritesOfASegment(t *testing.T) {
 	var got writes
 	w := NewWriter(&got)
-	if _, err := w.Write(make([]byte, segmentBytes+1)); err != nil {
+	if _, err := w.Write(make([]byte, loneBytes+1)); err != nil {
 		t.Fatal(err)
 	}
-	if want := []int{headerBytes + segmentBytes, headerBytes + 1}; !slices.Equal(got, want) {
-		t.Errorf("%d bytes were written in pieces of %d, want %d", segmentBytes+1, got, want)
+	want := []int{headerBytes + segmentBytes, loneBytes - segmentBytes, headerBytes + 1}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d bytes were written in pieces of %d, want %d", loneBytes+1, got, want)
 	}
 }

@@ -42,7 +42,7 @@ type Writer struct {
 	grants  chan struct{} // has room for one: granted grew
 }
 
-// A piece is a segment behind its header.
+// A piece is a segment behind its header, or as much of it as fits into a buffer.
 type piece struct {
 	buffer *[headerBytes + segmentBytes]byte
 	length int // both together
@@ -61,12 +61,12 @@ func NewWriter(first Channel) *Writer {
 func (w *Writer) Write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
-		segment := p[written:min(len(p), written+segmentBytes)]
-		if err := w.send(segment); err != nil {
+		n, err := w.send(p[written:])
+		if err != nil {
 			return written, err
 		}
-		written += len(segment)
-		w.offset.Add(int64(len(segment)))
+		written += n
+		w.offset.Add(int64(n))
 	}
 	return written, nil
 }
@@ -113,7 +113,8 @@ func (w *Writer) await(offset int64) error {
 	}
 }
 
-func (w *Writer) send(segment []byte) error {
+// send gives one segment of p to a channel, and returns how long it is.
+func (w *Writer) send(p []byte) (int, error) {
 	w.mu.Lock()
 	shared, err := w.shared, w.err
 	if w.ended && err == nil {
@@ -121,30 +122,48 @@ func (w *Writer) send(segment []byte) error {
 	}
 	w.mu.Unlock()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	at := w.offset.Load()
-	if shared {
-		if err := w.await(at + int64(len(segment))); err != nil {
-			return err
-		}
-	}
-	buffer := buffers.Get().(*[headerBytes + segmentBytes]byte)
-	header{at, len(segment)}.put(buffer[:])
-	p := piece{buffer, headerBytes + copy(buffer[headerBytes:], segment)}
 	if !shared {
-		return w.write(w.first, p)
+		segment := p[:min(len(p), loneBytes)]
+		return len(segment), w.sendAlone(segment)
+	}
+	segment := p[:min(len(p), segmentBytes)]
+	if err := w.await(w.offset.Load() + int64(len(segment))); err != nil {
+		return 0, err
 	}
 	select {
-	case w.work <- p:
-		return nil
+	case w.work <- w.begin(segment):
+		return len(segment), nil
 	case <-w.failed:
-		return w.error()
+		return 0, w.error()
 	}
 }
 
-// write writes a segment to a channel, with its header: what is written apart may
-// travel apart.
+// sendAlone writes a segment to the only channel. What does not fit into a buffer
+// is written from where it is.
+func (w *Writer) sendAlone(segment []byte) error {
+	p := w.begin(segment)
+	if err := w.write(w.first, p); err != nil {
+		return err
+	}
+	if rest := segment[p.length-headerBytes:]; len(rest) > 0 {
+		if _, err := w.first.Write(rest); err != nil {
+			return w.Fail(err)
+		}
+	}
+	return nil
+}
+
+// begin puts the header of a segment into a buffer, and as much of it as fits: what
+// is written apart may travel apart.
+func (w *Writer) begin(segment []byte) piece {
+	buffer := buffers.Get().(*[headerBytes + segmentBytes]byte)
+	header{w.offset.Load(), len(segment)}.put(buffer[:])
+	return piece{buffer, headerBytes + copy(buffer[headerBytes:], segment)}
+}
+
+// write writes what is in a buffer to a channel.
 func (w *Writer) write(to io.Writer, p piece) error {
 	_, err := to.Write(p.buffer[:p.length])
 	buffers.Put(p.buffer)
