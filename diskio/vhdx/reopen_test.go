@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,30 +29,34 @@ type pendingOp struct {
 	data     []byte
 }
 
-// sparse is file content by pages.
+// sparse is file content by pages. A page is never changed, only replaced, so that clones
+// share them.
 type sparse struct {
-	pages map[int64][]byte
+	pages map[int64]*[sparsePage]byte
 	size  int64
 }
 
 const sparsePage = 4096
 
-func (s *sparse) clone() sparse {
-	c := sparse{map[int64][]byte{}, s.size}
-	for k, v := range s.pages {
-		c.pages[k] = bytes.Clone(v)
+func newSparse() sparse { return sparse{pages: map[int64]*[sparsePage]byte{}} }
+
+func (s *sparse) clone() sparse { return sparse{maps.Clone(s.pages), s.size} }
+
+// change replaces a page by a copy that may be changed.
+func (s *sparse) change(page int64) *[sparsePage]byte {
+	b := new([sparsePage]byte)
+	if was := s.pages[page]; was != nil {
+		*b = *was
 	}
-	return c
+	s.pages[page] = b
+	return b
 }
 
 func (s *sparse) write(p []byte, off int64) {
 	s.size = max(s.size, off+int64(len(p)))
 	for len(p) > 0 {
 		pg, in := off/sparsePage, off%sparsePage
-		if s.pages[pg] == nil {
-			s.pages[pg] = make([]byte, sparsePage)
-		}
-		n := copy(s.pages[pg][in:], p)
+		n := copy(s.change(pg)[in:], p)
 		p, off = p[n:], off+int64(n)
 	}
 }
@@ -63,8 +68,8 @@ func (s *sparse) truncate(size int64) {
 				delete(s.pages, pg)
 			}
 		}
-		if b := s.pages[size/sparsePage]; b != nil {
-			clear(b[size%sparsePage:])
+		if s.pages[size/sparsePage] != nil {
+			clear(s.change(size / sparsePage)[size%sparsePage:])
 		}
 	}
 	s.size = size
@@ -75,9 +80,7 @@ type crashed struct{}
 func (crashed) Error() string { return "the machine died" }
 
 func newCrashFile() *crashFile {
-	return &crashFile{
-		now: sparse{pages: map[int64][]byte{}}, synced: sparse{pages: map[int64][]byte{}}, cutAfter: -1,
-	}
+	return &crashFile{now: newSparse(), synced: newSparse(), cutAfter: -1}
 }
 
 func (f *crashFile) step() error {
