@@ -103,6 +103,9 @@ func (h *healer) run(ctx context.Context) error {
 	if h.layer, err = h.chains.layer(h.damage.Point, h.damage.Disk); err == nil && h.damage.Digests != "" {
 		err = h.rebuildDigests(ctx)
 	}
+	if err == nil && h.damage.File != "" {
+		err = h.openAgain()
+	}
 	if err == nil && h.damage.File == "" && h.damage.Digests == "" {
 		err = h.putBack(ctx)
 	} else if err == nil {
@@ -171,6 +174,23 @@ func (h *healer) lookAgain() (err error) {
 		delete(h.want, block)
 	}
 	return err
+}
+
+// openAgain opens a disk that could not be opened once more.
+func (h *healer) openAgain() error {
+	if h.damage.File == whatMuch {
+		return nil
+	}
+	content, err := h.store.cfg.Format.Open(h.store.fsys, h.layer.file())
+	if err != nil {
+		return nil // it stays what it is
+	}
+	size := content.Size()
+	if err := content.Close(); err != nil || size != h.layer.disk.VirtualSize {
+		return err
+	}
+	h.damage.File = ""
+	return h.note(func(d *Damage) { d.File = "" })
 }
 
 // records calls use for each of the blocks, which are ascending, that a disk's own

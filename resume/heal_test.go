@@ -233,3 +233,39 @@ func TestDamageIsInherited(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsPutBackIsGood has somebody put back what was wrong. Healing looks at it again,
+// whatever it was.
+func TestWhatIsPutBackIsGood(t *testing.T) {
+	for _, format := range bothFormats {
+		t.Run(format.Extension(), func(t *testing.T) {
+			fsys := crashfs.New()
+			s, err := resume.Open(fsys, resume.Config{Format: format})
+			must(t, err)
+			defer s.Close()
+			disk := newSnapshot("os", "aBk.", block)
+			commitAll(t, s, disk)
+			name := path.Join("lyon/sql01/points", nthPoint(1).Point, "os"+format.Extension())
+			was := readAll(t, fsys, name)
+			for what, spoil := range map[string]func(b []byte){
+				"the file's head": func(b []byte) { b[0] ^= 1 },
+				"content":         func(b []byte) { b[strings.Index(was, string(disk.content[block:2*block]))+9] ^= 1 },
+			} {
+				edit(t, fsys, name, spoil)
+				if got := scrubAll(t, s); len(got) != 1 {
+					t.Fatalf("%s: found %q", what, got)
+				}
+				heal(t, s)
+				if got := damageOf(t, s); len(got) != 1 {
+					t.Errorf("%s: before it is put back: %q", what, got)
+				}
+				edit(t, fsys, name, func(b []byte) { copy(b, was) })
+				if got := heal(t, s); len(got) > 0 {
+					t.Errorf("%s: healed %+v", what, got)
+				}
+				same(t, what, damageOf(t, s), nil)
+			}
+			sound(t, s, disk)
+		})
+	}
+}
