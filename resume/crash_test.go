@@ -179,25 +179,24 @@ func failAt(s story, wrap wrapper, fault crashfs.Fault, seeds uint64) error {
 // sweep calls try for each k, on as many goroutines as there are processors.
 func sweep(t *testing.T, ks []int, try func(k int) error) {
 	t.Helper()
+	sweepWith(t, ks, func(t *testing.T, k int) {
+		if err := try(k); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func sweepWith(t *testing.T, ks []int, try func(t *testing.T, k int)) {
+	t.Helper()
 	const shards = 4
 	for shard := range shards {
 		t.Run(fmt.Sprintf("shard %d", shard), func(t *testing.T) {
 			t.Parallel()
 			for i := shard * everyNth; i < len(ks); i += shards * everyNth {
-				if err := try(ks[i]); err != nil {
-					t.Fatal(err)
-				}
+				try(t, ks[i])
 			}
 		})
 	}
-}
-
-// everyOther returns each n-th of ks.
-func everyOther(ks []int, n int) (some []int) {
-	for i := 0; i < len(ks); i += n {
-		some = append(some, ks[i])
-	}
-	return some
 }
 
 // changing returns the places of the operations that change something.
@@ -206,6 +205,14 @@ func changing(ops []crashfs.Op) (ks []int) {
 		if op.Changes {
 			ks = append(ks, op.N)
 		}
+	}
+	return ks
+}
+
+// places returns the places of all operations.
+func places(ops []crashfs.Op) (ks []int) {
+	for _, op := range ops {
+		ks = append(ks, op.N)
 	}
 	return ks
 }
@@ -238,29 +245,25 @@ func TestCrashWhileDisksChange(t *testing.T) {
 // the process goes on.
 func TestErrorAtEveryOperation(t *testing.T) {
 	s := story{plain{}, increments}
-	errorAt(t, s, record(t, s), 1)
+	errorAt(t, s, record(t, s))
 }
 
 func TestErrorWhileDisksChange(t *testing.T) {
 	s := story{plain{}, changes}
-	errorAt(t, s, layered(record(t, s)), 2)
+	errorAt(t, s, layered(record(t, s)))
 }
 
-// errorAt lets each n-th of the operations fail, and those that change something in two
-// other ways too.
-func errorAt(t *testing.T, s story, ops []crashfs.Op, n int) {
-	all := make([]int, len(ops))
-	for i, op := range ops {
-		all[i] = op.N
-	}
+// errorAt lets each of the operations fail, and those that change something in two other
+// ways too.
+func errorAt(t *testing.T, s story, ops []crashfs.Op) {
 	tests := []struct {
 		name  string
 		ks    []int
 		fault crashfs.Fault
 	}{
-		{"EIO", everyOther(all, n), crashfs.Fault{}},
-		{"ENOSPC", everyOther(changing(ops), n), crashfs.Fault{Err: crashfs.ErrFull, Kind: crashfs.Short}},
-		{"done but failed", everyOther(changing(ops)[1:], n), crashfs.Fault{Kind: crashfs.Late}},
+		{"EIO", places(ops), crashfs.Fault{}},
+		{"ENOSPC", changing(ops), crashfs.Fault{Err: crashfs.ErrFull, Kind: crashfs.Short}},
+		{"done but failed", changing(ops)[1:], crashfs.Fault{Kind: crashfs.Late}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -367,43 +367,17 @@ func pruneCases(t *testing.T, try func(t *testing.T, p *pruner, start *crashfs.F
 
 func TestPruneWithCrashes(t *testing.T) {
 	pruneCases(t, func(t *testing.T, p *pruner, start *crashfs.FS, ops []crashfs.Op) {
-		ks := changing(ops)
-		if p.format != (plain{}) { // what the format does is swept beside it
-			ks = everySecond(ks)
-		}
-		sweep(t, ks, func(k int) error { return pruneCut(p, start, honest, k) })
+		sweep(t, changing(ops), func(k int) error { return pruneCut(p, start, honest, k) })
 	})
-}
-
-func everySecond(ks []int) (half []int) {
-	for i := 0; i < len(ks); i += 2 {
-		half = append(half, ks[i])
-	}
-	return half
 }
 
 func TestPruneWithErrors(t *testing.T) {
 	pruneCases(t, func(t *testing.T, p *pruner, start *crashfs.FS, ops []crashfs.Op) {
-		var ks, syncs, reads []int
-		for _, op := range ops {
-			switch {
-			case op.Kind == "sync":
-				syncs = append(syncs, op.N)
-			case op.Changes:
-				ks = append(ks, op.N)
-			case op.N%5 == 0:
-				reads = append(reads, op.N)
-			}
-		}
 		fail := func(kind crashfs.Kind) func(k int) error {
 			return func(k int) error { return pruneFault(p, start, honest, crashfs.Fault{At: k, Kind: kind}) }
 		}
-		sweep(t, syncs, fail(crashfs.Fail))
-		if p.format != (plain{}) {
-			return
-		}
-		sweep(t, slices.Concat(ks, reads), fail(crashfs.Fail))
-		sweep(t, everySecond(ks), fail(crashfs.Short))
-		sweep(t, everySecond(ks), fail(crashfs.Late))
+		sweep(t, places(ops), fail(crashfs.Fail))
+		sweep(t, changing(ops), fail(crashfs.Short))
+		sweep(t, changing(ops), fail(crashfs.Late))
 	})
 }

@@ -398,30 +398,17 @@ func (i imported) failAt(wrap wrapper, fault crashfs.Fault) error {
 func TestCrashAtEveryOperationOfAnImport(t *testing.T) {
 	for _, i := range importCases(t) {
 		t.Run(i.name, func(t *testing.T) {
-			ks := i.some(changing(i.record(t)))
-			sweep(t, ks, func(k int) error { return i.crashAt(honest, k) })
+			sweep(t, changing(i.record(t)), func(k int) error { return i.crashAt(honest, k) })
 		})
 	}
-}
-
-// some returns all of ks, or some where much of what is swept is the format's.
-func (i imported) some(ks []int) []int {
-	if i.format == (plain{}) {
-		return ks
-	}
-	return everyOther(ks, 4)
 }
 
 func TestErrorAtEveryOperationOfAnImport(t *testing.T) {
 	for _, i := range importCases(t) {
 		t.Run(i.name, func(t *testing.T) {
 			ops := i.record(t)
-			all := make([]int, len(ops))
-			for n, op := range ops {
-				all[n] = op.N
-			}
-			sweep(t, i.some(all), func(k int) error { return i.failAt(honest, crashfs.Fault{At: k}) })
-			changes := i.some(changing(ops))
+			sweep(t, places(ops), func(k int) error { return i.failAt(honest, crashfs.Fault{At: k}) })
+			changes := changing(ops)
 			sweep(t, changes, func(k int) error {
 				return i.failAt(honest, crashfs.Fault{At: k, Err: crashfs.ErrFull, Kind: crashfs.Short})
 			})
