@@ -18,12 +18,12 @@ func TestRottenChildIsNotMerged(t *testing.T) {
 		for name, spoil := range map[string]func(t *testing.T, fsys *crashfs.FS, disk snapshot){
 			"content": func(t *testing.T, fsys *crashfs.FS, disk snapshot) { rot(t, fsys, 2, disk, format, 1) },
 			"digests": func(t *testing.T, fsys *crashfs.FS, _ snapshot) {
-				if format == (plain{}) {
-					t.Skip("which this format can't make again")
-				}
 				edit(t, fsys, "lyon/sql01/points/"+nthPoint(2).Point+"/os.digests", func(b []byte) { b[64+9] ^= 1 })
 			},
 		} {
+			if name == "digests" && format == (plain{}) {
+				continue // which this format cannot make again
+			}
 			t.Run(name+format.Extension(), func(t *testing.T) {
 				fsys, disks := chainOfTwo(t, format)
 				s, err := resume.Open(fsys, resume.Config{Format: format, Signer: signer})
