@@ -39,6 +39,10 @@ const (
 	lossSlack = 0.01
 	// fullSights is how many sights in a row must say that the line is full.
 	fullSights = 3
+	// fullLosses is how many packets that are lost without a reason of its own say so.
+	// fullLosses is how many lost packets say that a line is full which loses none by
+	// itself.
+	fullLosses = 3
 	// queuedSights is how many must say that packets queue: one may be chance.
 	queuedSights = 2
 	// fewerAt and slowerAt say when a suspicion is looked into: with this share of the
@@ -160,19 +164,14 @@ func (s laneSight) few() int {
 	return min(max(1, int(s.rate*s.base.Seconds()/calmWindow)), calmLanes)
 }
 
-// unfair reports whether there are more lanes than a full line needs that loses
-// nothing by itself. What it loses is a sign that it was full, where its queue is too
-// short to be seen.
-func (c *laneCount) unfair(s laneSight) bool {
-	if c.random() || c.loss() > lossSlack {
-		return false
-	}
-	c.filled = c.filled || c.lost > fullSights
-	return s.lanes > c.few(s)
-}
+// steady reports whether the line loses little, and nothing by itself.
+func (c *laneCount) steady() bool { return !c.random() && c.loss() <= lossSlack }
 
-// few is how many lanes there are without random loss.
-func (c *laneCount) few(s laneSight) int {
+// unfair reports whether there are more lanes than such a line needs.
+func (c *laneCount) unfair(s laneSight) bool { return c.steady() && s.lanes > c.calmMost(s) }
+
+// calmMost is the most lanes without random loss.
+func (c *laneCount) calmMost(s laneSight) int {
 	if c.filled {
 		return min(s.few(), fairLanes)
 	}
@@ -189,6 +188,9 @@ func (c *laneCount) learn(s laneSight) {
 	c.lost = lossKept*c.lost + s.loss*sent
 	c.calm = lossKept*c.calm + calm*sent
 	c.best = max(c.best*bestFades, min(s.rate, c.last.rate))
+	// What such a line loses says that it was full, where its queue is too short to be
+	// seen.
+	c.filled = c.filled || c.steady() && c.lost > fullLosses
 	if s.lanes <= s.few() {
 		c.own = max(c.own*ownFades, c.loss())
 		c.jitter += (min(s.excess, s.base/2) - c.jitter) / jitterWeight
@@ -221,7 +223,7 @@ func (c *laneCount) tooMany(s laneSight) bool {
 // those whose first windows make up for what is missing, or more each time that there
 // is still room: what the line carries may have grown.
 func (c *laneCount) more(s laneSight) int {
-	limit, step := c.few(s), s.lanes
+	limit, step := c.calmMost(s), s.lanes
 	if c.random() {
 		limit = MaxLanes
 		if s.lanes < calmLanes {
@@ -250,5 +252,5 @@ func (c *laneCount) fewer(s laneSight) int {
 	if c.suspects > 0 || s.excess > s.base/2 {
 		part = 8
 	}
-	return max(min(c.few(s), s.lanes), s.lanes-max(1, s.lanes/part))
+	return max(min(c.calmMost(s), s.lanes), s.lanes-max(1, s.lanes/part))
 }

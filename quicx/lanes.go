@@ -106,8 +106,8 @@ func (s *laneSet) run(state quic.ConnectionState) {
 		case <-s.link.conn.Context().Done():
 			return
 		}
-		if now := !s.working(); now != resting {
-			if resting = now; resting {
+		if idle := !s.working(); idle != resting {
+			if resting = idle; resting {
 				ticker.Stop()
 				s.remember()
 			} else {
@@ -141,9 +141,9 @@ func (s *laneSet) look(now time.Time) {
 	if !ok {
 		return
 	}
-	if now := s.link.path.carrier.Load().Name; now != s.uplink {
+	if uplink := s.link.path.carrier.Load().Name; uplink != s.uplink {
 		s.remember()
-		s.uplink, s.count = now, s.link.endpoint.lines.of(s.link.pin, now).count()
+		s.uplink, s.count = uplink, s.link.endpoint.lines.of(s.link.pin, uplink).count()
 	}
 	s.want = min(s.count.want(now, sight), s.most)
 	if s.want > calmLanes && !s.told {

@@ -32,6 +32,14 @@ func TestLinkKnowsItsLine(t *testing.T) {
 				t.Errorf("%d lanes before there is anything to do", s.Lanes)
 			}
 			took = append(took, deliver(t, l, size))
+			if len(took) == 2 { // nothing of a peer that is gone is kept
+				if err := e.Forget(w.peer()); err != nil {
+					t.Error(err)
+				}
+				if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+					t.Errorf("after it was forgotten there are %v, %v", files, err)
+				}
+			}
 			if err := e.Close(); err != nil {
 				t.Fatal(err)
 			}

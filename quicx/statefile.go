@@ -6,18 +6,6 @@ import (
 	"path/filepath"
 )
 
-// readSmall reads a file that such a one replaced, which must not be longer.
-func readSmall(path string, most int64) ([]byte, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, most)
-	}
-	return os.ReadFile(path)
-}
-
 // writeSecret replaces path whole or not at all, durably, readable by its owner
 // only.
 func writeSecret(path string, data []byte) error {
@@ -42,4 +30,16 @@ func writeSecret(path string, data []byte) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// readSmall reads a file that writeSecret wrote, of at most so many bytes.
+func readSmall(path string, most int64) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return nil, fmt.Errorf("%s is no file of at most %d bytes", path, most)
+	}
+	return os.ReadFile(path)
 }

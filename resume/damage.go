@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"reflect"
 	"slices"
@@ -84,24 +83,7 @@ func (s *Store) damageOf(vmDir string) ([]Damage, error) {
 // readDamage reads the damage of a VM's points. A file that is itself damaged is not
 // believed: the next scrub finds again what was in it.
 func (s *Store) readDamage(vmDir string) ([]Damage, error) {
-	name := path.Join(vmDir, damageName)
-	b, err := readFile(s.fsys, name, maxDamageBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var f damageFile
-	if err == nil {
-		if err = json.Unmarshal(b, &f); err == nil {
-			err = f.check()
-		}
-		if err != nil {
-			err = &damagedError{name, err.Error()}
-		}
-	}
-	if isDamaged(err) {
-		s.cfg.Log.Error("what was known of damage is lost", "err", err)
-		return nil, nil
-	}
+	f, err := readNotes[damageFile](s, path.Join(vmDir, damageName), maxDamageBytes)
 	return f.Disks, err
 }
 

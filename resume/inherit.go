@@ -15,7 +15,7 @@ type spoiled struct {
 func (s spoiled) any() bool { return s.whole || len(s.blocks) > 0 }
 
 // markInherited marks the points of a VM, in their order, that have damaged content of
-// one on which they build. Only points in a chain with damage cost anything.
+// one on which they build. It costs nothing where no damage is known.
 func (c *chains) markInherited(points []Point) error {
 	if len(c.damage) == 0 {
 		return nil

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"time"
@@ -87,24 +86,7 @@ func (s *Store) proofsOf(vmDir string) (Proofs, error) {
 
 // readProofs reads the proofs of a VM. A file that is damaged proves nothing.
 func (s *Store) readProofs(vmDir string) (Proofs, error) {
-	name := path.Join(vmDir, proofsName)
-	b, err := readFile(s.fsys, name, maxProofsBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Proofs{}, nil
-	}
-	var f proofsFile
-	if err == nil {
-		if err = json.Unmarshal(b, &f); err == nil {
-			err = f.check()
-		}
-		if err != nil {
-			err = &damagedError{name, err.Error()}
-		}
-	}
-	if isDamaged(err) {
-		s.cfg.Log.Error("what was known of tests is lost", "err", err)
-		return Proofs{}, nil
-	}
+	f, err := readNotes[proofsFile](s, path.Join(vmDir, proofsName), maxProofsBytes)
 	return f.Proofs, err
 }
 

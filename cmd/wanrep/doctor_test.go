@@ -54,19 +54,12 @@ func TestDoctorOfAWrongClock(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			source, target := newIdentity(t, "lyon"), newIdentity(t, "paris")
-			conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			listener, err := quicx.Listen(quicx.ListenConfig{Identity: target, Conn: conn, Peers: []quicx.Peer{{Name: source.Name, Pin: source.Pin()}}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			listener, peer := newListener(t, source, target)
 			defer listener.Close()
 			go tellTime(t, listener, tt.off)
 			all := map[string]finding{}
 			d := &doctor{
-				cfg:  &configs.Config{Peers: []configs.Peer{{Name: target.Name, Addresses: []string{conn.LocalAddr().String()}, Pin: target.Pin()}}},
+				cfg:  &configs.Config{Peers: []configs.Peer{{Name: peer.Name, Addresses: peer.Addresses, Pin: peer.Pin}}},
 				tell: func(f finding) { all[f.Check] = f },
 			}
 			d.peers(t.Context(), source, "paris")

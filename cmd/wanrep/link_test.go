@@ -13,14 +13,7 @@ import (
 // not call it up, and not if the peer never answers.
 func TestLinkIsUpOnceThePeerAnswered(t *testing.T) {
 	source, target := newIdentity(t, "branch-lyon"), newIdentity(t, "dr-paris")
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := quicx.Listen(quicx.ListenConfig{Identity: target, Conn: conn, Peers: []quicx.Peer{{Name: source.Name, Pin: source.Pin()}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener, peer := newListener(t, source, target)
 	defer listener.Close()
 	endpoint, err := quicx.NewEndpoint(quicx.Config{Identity: source, TicketDir: t.TempDir(), IdleTimeout: time.Second, KeepAlive: time.Second / 4})
 	if err != nil {
@@ -28,7 +21,6 @@ func TestLinkIsUpOnceThePeerAnswered(t *testing.T) {
 	}
 	defer endpoint.Close()
 
-	peer := quicx.Peer{Name: target.Name, Addresses: []string{conn.LocalAddr().String()}, Pin: target.Pin()}
 	board := progress.NewBoard("source", source.Name, "")
 	fresh := func() *attacher {
 		return newAttacher(peer.Name, board, func(on func(quicx.Attempt)) *quicx.Redialer {
@@ -68,6 +60,20 @@ func TestLinkIsUpOnceThePeerAnswered(t *testing.T) {
 	if got := state(); got != progress.LinkIdle {
 		t.Errorf("afterwards the link is %s", got)
 	}
+}
+
+// newListener lets a source in at a target, and returns how that is reached.
+func newListener(t *testing.T, source, target *quicx.Identity) (*quicx.Listener, quicx.Peer) {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := quicx.Listen(quicx.ListenConfig{Identity: target, Conn: conn, Peers: []quicx.Peer{{Name: source.Name, Pin: source.Pin()}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener, quicx.Peer{Name: target.Name, Addresses: []string{conn.LocalAddr().String()}, Pin: target.Pin()}
 }
 
 func newIdentity(t *testing.T, name string) *quicx.Identity {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"testing"
 
 	"wanrep/quicx"
@@ -13,14 +12,7 @@ import (
 // target shows it.
 func TestLinkWatchShowsTheOneThatLives(t *testing.T) {
 	source, target := newIdentity(t, "branch-lyon"), newIdentity(t, "dr-paris")
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := quicx.Listen(quicx.ListenConfig{Identity: target, Conn: conn, Peers: []quicx.Peer{{Name: source.Name, Pin: source.Pin()}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener, peer := newListener(t, source, target)
 	defer listener.Close()
 	endpoint, err := quicx.NewEndpoint(quicx.Config{Identity: source, TicketDir: t.TempDir()})
 	if err != nil {
@@ -37,7 +29,7 @@ func TestLinkWatchShowsTheOneThatLives(t *testing.T) {
 		over chan struct{}
 	}
 	begin := func() followed {
-		link, err := endpoint.Dial(ctx, quicx.Peer{Name: target.Name, Addresses: []string{conn.LocalAddr().String()}, Pin: target.Pin()})
+		link, err := endpoint.Dial(ctx, peer)
 		if err != nil {
 			t.Fatal(err)
 		}

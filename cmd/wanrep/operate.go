@@ -71,17 +71,21 @@ func (t *targetAppliance) Events() *progress.Feed[progress.Event] { return t.boa
 
 // Prune tells that a source has no points.
 func (s *sourceAppliance) Prune(context.Context, json.RawMessage) (json.RawMessage, error) {
-	return nil, &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: "prune at the target"}
+	return nil, noPoints("prune at the target")
 }
 
 // NoteTested tells that a source has no points.
 func (s *sourceAppliance) NoteTested(context.Context, json.RawMessage) (json.RawMessage, error) {
-	return nil, &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: "say at the target what was tested"}
+	return nil, noPoints("say at the target what was tested")
 }
 
 // Scrub tells that a source has no points.
 func (s *sourceAppliance) Scrub(context.Context, json.RawMessage) (json.RawMessage, error) {
-	return nil, &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: "verify at the target"}
+	return nil, noPoints("verify at the target")
+}
+
+func noPoints(tip string) error {
+	return &control.Error{Code: control.WrongRole, Text: "a source has no restore points", Tip: tip}
 }
 
 // Pause tells that a target has no jobs.

@@ -3,12 +3,10 @@ package ladder
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"wanrep/diskio/durable/crashfs"
 	"wanrep/replicate"
 )
 
@@ -58,19 +56,7 @@ func TestNothingIsGivenUpBeforeTheAcknowledgement(t *testing.T) {
 			d.change(1)
 		}
 		closed.Store(0)
-		committed := make(chan struct{})
-		s.fs.Trace(func(op crashfs.Op) {
-			if op.Kind == "rename" && strings.Contains(op.To, "/points/") {
-				s.router.cut()
-				close(committed)
-			}
-		})
-		done := make(chan error, 1)
-		go func() {
-			_, err := s.source.Run(t.Context(), "nightly")
-			done <- err
-		}()
-		<-committed
+		done := s.runUntilCommit()
 		s.fs.Trace(nil)
 		time.Sleep(10 * time.Minute)
 		if _, points := s.points(); len(points) != 2 {

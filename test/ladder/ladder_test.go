@@ -328,24 +328,31 @@ func (s *sim) durableAtSource() map[string]int64 {
 	return offsets
 }
 
+// runUntilCommit runs the job and returns when the target has committed. The line is cut
+// then, so that the source does not learn of it; done gets what the run comes to.
+func (s *sim) runUntilCommit() (done <-chan error) {
+	committed := make(chan struct{})
+	s.fs.Trace(func(op crashfs.Op) {
+		if op.Kind == "rename" && strings.Contains(op.To, "/points/") {
+			s.router.cut()
+			close(committed)
+		}
+	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.source.Run(s.t.Context(), "nightly")
+		ended <- err
+	}()
+	<-committed
+	return ended
+}
+
 // TestAnswerToCommitGetsLost cuts the line when the target has committed and
 // before the source learns of it. There is one point in the end, not two.
 func TestAnswerToCommitGetsLost(t *testing.T) {
 	for _, power := range []bool{false, true} {
 		bubble(t, twoDisks(), func(t *testing.T, s *sim) {
-			committed := make(chan struct{})
-			s.fs.Trace(func(op crashfs.Op) {
-				if op.Kind == "rename" && strings.Contains(op.To, "/points/") {
-					s.router.cut()
-					close(committed)
-				}
-			})
-			done := make(chan error, 1)
-			go func() {
-				_, err := s.source.Run(t.Context(), "nightly")
-				done <- err
-			}()
-			<-committed
+			done := s.runUntilCommit()
 			time.Sleep(10 * time.Second)
 			if power {
 				s.powerCut(1, time.Second)

@@ -24,15 +24,7 @@ func TestPicture(t *testing.T) {
 	if err := p.make(); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	img, err := png.Decode(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	img := decode(t, out)
 	if want := image.Rect(0, 0, 80*cellWidth+2*margin, 24*cellHeight+2*margin); img.Bounds() != want {
 		t.Errorf("the picture is %v, want %v", img.Bounds(), want)
 	}
@@ -95,8 +87,8 @@ func TestPicturesOfTheREADME(t *testing.T) {
 	}
 }
 
-// pixels returns those of a PNG.
-func pixels(t *testing.T, name string) []byte {
+// decode reads a PNG.
+func decode(t *testing.T, name string) image.Image {
 	t.Helper()
 	f, err := os.Open(name)
 	if err != nil {
@@ -107,6 +99,13 @@ func pixels(t *testing.T, name string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return img
+}
+
+// pixels returns those of a PNG.
+func pixels(t *testing.T, name string) []byte {
+	t.Helper()
+	img := decode(t, name)
 	whole := image.NewRGBA(img.Bounds())
 	draw.Draw(whole, whole.Bounds(), img, img.Bounds().Min, draw.Src)
 	return whole.Pix
